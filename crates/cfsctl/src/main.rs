@@ -1,0 +1,3 @@
+//! cfsctl: the command line.
+#![forbid(unsafe_code)]
+fn main() {}

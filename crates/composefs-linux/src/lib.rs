@@ -1,0 +1,1 @@
+//! Safe wrappers of the Linux calls a composefs repository needs and rustix lacks.

@@ -1,0 +1,2 @@
+//! OCI container images in a composefs repository.
+#![forbid(unsafe_code)]

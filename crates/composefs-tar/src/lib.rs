@@ -1,0 +1,2 @@
+//! Tar archives as pushed bytes.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! composefs repositories.
+#![forbid(unsafe_code)]
