@@ -1,2 +1,11 @@
-//! composefs repositories.
+//! composefs repositories: objects stored once under their fs-verity digests, splitstreams, EROFS
+//! metadata images, and the mounts made of them.
+//!
+//! The modules are listed so that each uses only those above it: the formats (bytes in, values out, no
+//! system calls), then what touches the system, last the frozen 0.3 surface.
 #![forbid(unsafe_code)]
+
+pub mod digest;
+pub mod name;
+pub mod filetree;
+pub mod progress;
