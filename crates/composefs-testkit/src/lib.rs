@@ -1,2 +1,37 @@
-//! Test support: sandboxed runs of cfsctl, odd tars, images, the machine with real fs-verity.
+//! Test support of composefs-oci; never published, never a dependency outside `[dev-dependencies]`.
+//!
+//! What is here, in the order in which it builds up:
+//!
+//! * [`require`]: a test that cannot run says so loudly, or fails where nothing may be skipped.
+//! * [`redact`]: the one list of what varies between runs and must not show in a snapshot.
+//! * [`output`]: what a program did, as one printable value.
+//! * [`sandbox`]: hermetic runs of cfsctl in a directory that goes away.
+//! * [`tars`] and [`images`]: odd archives and images, the same bytes on every machine.
+//! * [`sample`]: the sample image that ships with the project.
+//! * [`peers`]: the other implementations to compare with.
+//! * [`vm`]: a machine with real fs-verity, for what needs root and a kernel of our choice.
+//!
+//! Everything here panics where a test would have to give up anyway: that keeps tests short.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+pub mod require;
+pub mod redact;
+pub mod output;
+pub mod sandbox;
+pub mod tars;
+pub mod images;
+pub mod sample;
+pub mod peers;
+pub mod vm;
+
+pub use output::Output;
+pub use sandbox::Sandbox;
+
+use std::path::PathBuf;
+
+/// Returns the path of `relative` below the root of the source tree, `tests/vectors/erofs` say.
+#[must_use]
+pub fn project(relative: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize().unwrap().join(relative)
+}

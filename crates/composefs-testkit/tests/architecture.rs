@@ -1,0 +1,128 @@
+//! The rules of ARCHITECTURE.md that a program can check.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What each of our crates may depend on, among ours, outside of its tests.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("composefs-linux", &[]),
+    ("composefs-tar", &[]),
+    ("composefs", &["composefs-linux"]),
+    ("composefs-oci", &["composefs", "composefs-linux", "composefs-tar"]),
+    ("cfsctl", &["composefs", "composefs-oci", "composefs-tar"]),
+    ("composefs-testkit", &[]),
+];
+
+/// The only crate in which unsafe code may stand.
+const UNSAFE: &str = "composefs-linux";
+
+/// The crates whose errors are strings: programs and what is only for tests.
+const MAY_USE_ANYHOW: &[&str] = &["cfsctl", "composefs-testkit"];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(composefs_testkit::project(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Our packages by name.
+fn ours(metadata: &Value) -> BTreeMap<&str, &Value> {
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages.map(|package| (package["name"].as_str().unwrap(), package)).collect()
+}
+
+/// The names a package depends on outside of its tests.
+fn dependencies(package: &Value) -> BTreeSet<&str> {
+    let all = package["dependencies"].as_array().unwrap().iter();
+    all.filter(|dependency| dependency["kind"] != "dev").map(|dependency| dependency["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn crate_arrows_point_one_way() {
+    let metadata = metadata();
+    let ours = ours(&metadata);
+    let known: BTreeSet<_> = ARROWS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(ours.keys().copied().collect::<BTreeSet<_>>(), known, "crates, and the arrows known to this test");
+    for (name, allowed) in ARROWS {
+        for dependency in dependencies(ours[name]).intersection(&known) {
+            assert!(allowed.contains(dependency), "{name} may not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn libraries_have_typed_errors() {
+    let metadata = metadata();
+    for (name, package) in ours(&metadata) {
+        let uses = dependencies(package).contains("anyhow");
+        assert!(!uses || MAY_USE_ANYHOW.contains(&name), "{name} is a library and depends on anyhow");
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_one_crate() {
+    for crate_root in roots() {
+        if crate_root.components().any(|part| part.as_os_str() == UNSAFE) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&crate_root).unwrap();
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{} does not forbid unsafe code", crate_root.display());
+    }
+}
+
+/// The heads of our libraries and programs; tests and examples link them and inherit `deny` from the workspace.
+fn roots() -> Vec<PathBuf> {
+    let crates = std::fs::read_dir(composefs_testkit::project("crates")).unwrap();
+    let heads = crates.flat_map(|entry| ["lib.rs", "main.rs"].map(|name| entry.as_ref().unwrap().path().join("src").join(name)));
+    heads.filter(|path| path.exists()).collect()
+}
+
+/// What core pulls in when it is used as it ships, on Linux: a new name here is a decision, not an accident.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+fn core_dependencies_are_known() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-p", "composefs", "-e", "normal", "--prefix", "none", "--no-dedupe"])
+        .args(["--format", "{p}"])
+        .current_dir(composefs_testkit::project(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<_> = text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    for banned in ["tokio", "reqwest", "hyper", "clap", "indicatif", "rand", "time", "chrono", "anyhow"] {
+        assert!(!names.contains(banned), "core knows no {banned}");
+    }
+    insta::assert_snapshot!("core_dependencies", names.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn no_module_is_named_after_nothing() {
+    let mut pending = vec![composefs_testkit::project("crates")];
+    while let Some(dir) = pending.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap();
+            // `tests/cli/util.rs` is about the verb of that name, and 0.3 had its own `util`.
+            let named = path.components().any(|part| ["v0_3", "cmd", "cli"].iter().any(|dir| part.as_os_str() == *dir));
+            let bad = ["mod.rs", "util.rs", "utils.rs", "common.rs", "misc.rs", "types.rs", "helpers.rs"];
+            assert!(named || !bad.contains(&name), "{}: name it after what it does", relative(&path));
+        }
+    }
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(composefs_testkit::project("")).unwrap_or(path).display().to_string()
+}
