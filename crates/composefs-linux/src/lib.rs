@@ -1,1 +1,12 @@
 //! Safe wrappers of the Linux calls a composefs repository needs and rustix lacks.
+//!
+//! | module | calls | why rustix has none |
+//! | --- | --- | --- |
+//! | [`verity`] | `FS_IOC_ENABLE_VERITY`, `FS_IOC_MEASURE_VERITY`, `FS_IOC_READ_VERITY_METADATA` | ioctls of file systems; it wraps few |
+//! | [`loop_device`] | `LOOP_CTL_GET_FREE`, `LOOP_CONFIGURE` | ioctls of a driver |
+//!
+//! All unsafe code of the workspace is in this crate: each call is a documented safe function over one
+//! unsafe expression, whose argument structs have their layout asserted at compile time.
+
+pub mod verity;
+pub mod loop_device;
