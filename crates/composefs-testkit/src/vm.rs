@@ -107,13 +107,14 @@ impl Machine {
             .stdin(Stdio::null())
             .output()
             .expect("run tests/vm/run-in-vm");
-        // The machine's own lines (`run-in-vm: test starts after …`) are no part of what the script printed.
+        // Lines of the machine and of its kernel (`run-in-vm: …`, `[   9.8] reboot: …`) are not the script's.
+        let kernel = regex::Regex::new(r"^\[ *\d+\.\d+\] ").unwrap();
         let text = String::from_utf8_lossy(&done.stdout);
-        let mut stdout: String =
-            text.lines().filter(|line| !line.starts_with("run-in-vm: ")).collect::<Vec<_>>().join("\n");
-        if !stdout.is_empty() {
-            stdout.push('\n');
-        }
+        let stdout: String = text
+            .lines()
+            .filter(|line| !line.starts_with("run-in-vm: ") && !kernel.is_match(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let (status, stdout, stderr) = (done.status, stdout.into_bytes(), done.stderr);
         Output { argv: vec!["vm".to_owned()], status, stdout, stderr, redactions: Redactions::standard() }
     }

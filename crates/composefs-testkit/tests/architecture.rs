@@ -42,7 +42,9 @@ fn ours(metadata: &Value) -> BTreeMap<&str, &Value> {
 /// The names a package depends on outside of its tests.
 fn dependencies(package: &Value) -> BTreeSet<&str> {
     let all = package["dependencies"].as_array().unwrap().iter();
-    all.filter(|dependency| dependency["kind"] != "dev").map(|dependency| dependency["name"].as_str().unwrap()).collect()
+    all.filter(|dependency| dependency["kind"] != "dev")
+        .map(|dependency| dependency["name"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -50,7 +52,11 @@ fn crate_arrows_point_one_way() {
     let metadata = metadata();
     let ours = ours(&metadata);
     let known: BTreeSet<_> = ARROWS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(ours.keys().copied().collect::<BTreeSet<_>>(), known, "crates, and the arrows known to this test");
+    assert_eq!(
+        ours.keys().copied().collect::<BTreeSet<_>>(),
+        known,
+        "crates, and the arrows known to this test"
+    );
     for (name, allowed) in ARROWS {
         for dependency in dependencies(ours[name]).intersection(&known) {
             assert!(allowed.contains(dependency), "{name} may not depend on {dependency}");
@@ -74,14 +80,20 @@ fn unsafe_code_stands_in_one_crate() {
             continue;
         }
         let text = std::fs::read_to_string(&crate_root).unwrap();
-        assert!(text.contains("#![forbid(unsafe_code)]"), "{} does not forbid unsafe code", crate_root.display());
+        assert!(
+            text.contains("#![forbid(unsafe_code)]"),
+            "{} does not forbid unsafe code",
+            crate_root.display()
+        );
     }
 }
 
 /// The heads of our libraries and programs; tests and examples link them and inherit `deny` from the workspace.
 fn roots() -> Vec<PathBuf> {
     let crates = std::fs::read_dir(composefs_testkit::project("crates")).unwrap();
-    let heads = crates.flat_map(|entry| ["lib.rs", "main.rs"].map(|name| entry.as_ref().unwrap().path().join("src").join(name)));
+    let heads = crates.flat_map(|entry| {
+        ["lib.rs", "main.rs"].map(|name| entry.as_ref().unwrap().path().join("src").join(name))
+    });
     heads.filter(|path| path.exists()).collect()
 }
 
@@ -90,14 +102,26 @@ fn roots() -> Vec<PathBuf> {
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 fn core_dependencies_are_known() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "-p", "composefs", "-e", "normal", "--prefix", "none", "--no-dedupe"])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "-p",
+            "composefs",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+        ])
         .args(["--format", "{p}"])
         .current_dir(composefs_testkit::project(""))
         .output()
         .unwrap();
     assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let names: BTreeSet<_> = text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    let names: BTreeSet<_> =
+        text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).collect();
     for banned in ["tokio", "reqwest", "hyper", "clap", "indicatif", "rand", "time", "chrono", "anyhow"] {
         assert!(!names.contains(banned), "core knows no {banned}");
     }
@@ -116,7 +140,9 @@ fn no_module_is_named_after_nothing() {
             }
             let name = path.file_name().unwrap().to_str().unwrap();
             // `tests/cli/util.rs` is about the verb of that name, and 0.3 had its own `util`.
-            let named = path.components().any(|part| ["v0_3", "cmd", "cli"].iter().any(|dir| part.as_os_str() == *dir));
+            let named = path
+                .components()
+                .any(|part| ["v0_3", "cmd", "cli"].iter().any(|dir| part.as_os_str() == *dir));
             let bad = ["mod.rs", "util.rs", "utils.rs", "common.rs", "misc.rs", "types.rs", "helpers.rs"];
             assert!(named || !bad.contains(&name), "{}: name it after what it does", relative(&path));
         }

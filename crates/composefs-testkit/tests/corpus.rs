@@ -13,8 +13,7 @@ macro_rules! targets {
     };
 }
 
-targets! {
-}
+targets! {}
 
 #[test]
 fn every_target_takes_its_corpus() {
@@ -24,7 +23,8 @@ fn every_target_takes_its_corpus() {
         run(&[0; 4096]);
         run(&[0xff; 4096]);
         for input in names(&format!("fuzz/corpus/{name}")) {
-            let bytes = std::fs::read(composefs_testkit::project(&format!("fuzz/corpus/{name}/{input}"))).unwrap();
+            let bytes =
+                std::fs::read(composefs_testkit::project(&format!("fuzz/corpus/{name}/{input}"))).unwrap();
             if let Err(panic) = std::panic::catch_unwind(|| run(&bytes)) {
                 eprintln!("fuzz/corpus/{name}/{input} makes its target panic");
                 std::panic::resume_unwind(panic);
@@ -43,7 +43,10 @@ fn no_target_is_forgotten() {
     assert_eq!(files, programs, "files in fuzz/fuzz_targets, and those in fuzz/bin");
     let manifest = std::fs::read_to_string(composefs_testkit::project("fuzz/Cargo.toml")).unwrap();
     for name in &files {
-        assert!(manifest.contains(&format!("path = \"bin/{name}.rs\"")), "fuzz/Cargo.toml lacks a [[bin]] for {name}");
+        assert!(
+            manifest.contains(&format!("path = \"bin/{name}.rs\"")),
+            "fuzz/Cargo.toml lacks a [[bin]] for {name}"
+        );
     }
     for corpus in names("fuzz/corpus") {
         assert!(files.contains(&corpus), "fuzz/corpus/{corpus} has no target");
