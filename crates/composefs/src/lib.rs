@@ -8,4 +8,5 @@
 pub mod digest;
 pub mod name;
 pub mod filetree;
+pub mod erofs;
 pub mod progress;
