@@ -6,3 +6,14 @@
 pub mod format;
 
 pub use format::FormatVersion;
+pub mod read;
+mod walk;
+pub mod overlay;
+pub mod to_tree;
+pub mod check;
+pub mod objects;
+
+pub use check::check;
+pub use objects::object_ids;
+pub use read::{Image, ReadError, ReadLimits};
+pub use to_tree::to_tree;

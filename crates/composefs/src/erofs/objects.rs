@@ -1,0 +1,72 @@
+//! The objects an image names, found without building its tree.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::{
+    digest::{Algorithm, ObjectId},
+    filetree::Regular,
+};
+
+use super::{
+    overlay::{self, Pointers},
+    read::{Fault, Image, Inode, ReadError},
+    walk::{Visitor, walk},
+};
+
+/// Returns the ids of all objects that the image names, sorted, each once; those without a digest too.
+///
+/// The walk's checks of structure are made: an image that is damaged must not let its objects be collected.
+/// Memory is 16 bytes for each external file, and the result.
+///
+/// # Errors
+/// [`ReadError::At`] or [`ReadError::Inode`] for the first fault of structure or of a pointer to an object.
+pub fn object_ids(image: &Image<'_>, algorithm: Algorithm) -> Result<Vec<ObjectId>, ReadError> {
+    let mut collect = Collect { algorithm, digests: Vec::new(), others: Vec::new() };
+    walk(image, &mut collect)?;
+    let Collect { mut digests, others: mut ids, .. } = collect;
+    digests.sort_unstable();
+    digests.dedup();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.reserve_exact(digests.len());
+    ids.extend(digests.into_iter().filter_map(|digest| ObjectId::from_bytes(algorithm, digest).ok()));
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+struct Collect<'i> {
+    algorithm: Algorithm,
+    /// Digests where they are in the image.
+    digests: Vec<&'i [u8]>,
+    /// Ids that are only in a path.
+    others: Vec<ObjectId>,
+}
+
+impl<'i> Visitor<'i> for Collect<'i> {
+    type Tag = ();
+
+    fn directory(&mut self, _: &Inode<'i>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn leaf(&mut self, inode: &Inode<'i>, _: &Inode<'i>, _: &'i [u8]) -> Result<(), Fault> {
+        if !inode.is_regular() {
+            return Ok(());
+        }
+        let pointers = Pointers::of(inode)?;
+        match overlay::external(inode, &pointers, self.algorithm)? {
+            Some(Regular::External { .. }) => self.digests.extend(pointers.digest_bytes()),
+            Some(Regular::Unverified { id, .. }) => self.others.push(id),
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, _: &Inode<'i>, _: &'i [u8], (): ()) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Inode<'i>, (): ()) -> Result<(), Fault> {
+        Ok(())
+    }
+}
