@@ -10,3 +10,6 @@ pub mod name;
 pub mod filetree;
 pub mod erofs;
 pub mod progress;
+pub mod error;
+mod disk;
+pub mod repo;
