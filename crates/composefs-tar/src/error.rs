@@ -34,9 +34,9 @@ pub enum Error {
         source: NumberError,
     },
     /// A PAX header that is not a list of records.
-    #[error("pax header before byte {offset}")]
+    #[error("pax header at byte {offset}")]
     Pax {
-        /// How far the archive was read.
+        /// Where the header begins.
         offset: u64,
         /// What is wrong with it.
         source: PaxError,

@@ -7,14 +7,14 @@
 //! `docs/formats/splitstream.md` section 3, `docs/formats/tree.md` section 4.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use crate::entry::{self, Content, EntryError, EntryKind, Extensions};
+use crate::entry::Extensions;
 use crate::error::Error;
 use crate::event::{Event, INLINE_MAX, Member};
 use crate::gnu;
 use crate::header::{BLOCK_SIZE, Block, Format, Header, NumberError, padding};
 use crate::limits::{Mode, Options};
-use crate::pax::{Records, SparseForm};
-use crate::sparse::{MapLines, Piece, SegmentList, SparseError, SparseMap, split_front};
+use crate::pax::Records;
+use crate::sparse::{MapLines, SegmentList, SparseError, split_front};
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 
@@ -37,6 +37,8 @@ pub struct Parser {
     extension_bytes: u64,
     /// Where the member's first header begins; set by its first extension header.
     start: Option<u64>,
+    /// Where the last extension header begins.
+    extension_start: u64,
     records: Option<Box<Records>>,
     member: Option<Member>,
     sparse: Option<Box<Sparse>>,
@@ -98,6 +100,7 @@ impl Parser {
             headers: 0,
             extension_bytes: 0,
             start: None,
+            extension_start: 0,
             records: None,
             member: None,
             sparse: None,
@@ -325,6 +328,7 @@ impl Parser {
             return Err(Error::ExtensionBytes { offset, limit: bytes });
         }
         self.start.get_or_insert(offset);
+        self.extension_start = offset;
         // Of two for one member the last counts, and nothing of the first.
         let duplicate = match kind {
             Extension::Name => self.extensions.long_name.replace(Vec::new()).is_some(),
@@ -346,7 +350,7 @@ impl Parser {
             (Extension::Name, Extensions { long_name: Some(name), .. }, _)
             | (Extension::Link, Extensions { long_link: Some(name), .. }, _) => name.extend_from_slice(data),
             (Extension::Pax, _, Some(records)) => {
-                records.push(data).map_err(|source| Error::Pax { offset: self.offset, source })?;
+                records.push(data).map_err(|source| Error::Pax { offset: self.extension_start, source })?;
             }
             _ => {}
         }
@@ -359,141 +363,12 @@ impl Parser {
             Extension::Link => self.extensions.long_link.iter_mut().for_each(gnu::trim_long_name),
             Extension::Pax => {
                 let pax = self.records.take().map(|records| records.finish()).transpose();
-                let pax = pax.map_err(|source| Error::Pax { offset: self.offset, source })?;
+                let pax = pax.map_err(|source| Error::Pax { offset: self.extension_start, source })?;
                 self.extensions.pax = pax.map(Box::new);
             }
         }
         self.phase = Phase::Header;
         Ok(())
-    }
-
-    fn begin_member(&mut self, header: Header<'_>, offset: u64) -> Result<(), Error> {
-        let mut extensions = std::mem::take(&mut self.extensions);
-        self.headers = 0;
-        self.extension_bytes = 0;
-        let type_flag = header.type_flag();
-        let path = entry::path(header, &mut extensions);
-        let size = extensions.pax.as_ref().and_then(|pax| pax.size).map_or_else(|| header.size(), Ok);
-        let size = match size.and_then(fits) {
-            Ok(size) => size,
-            Err(source) => return Err(Error::Size { offset, path, source }),
-        };
-        self.path.clear();
-        self.path.extend_from_slice(&path);
-
-        let segments = self.options.limits.sparse_segments;
-        let is_gnu_sparse = type_flag == b'S' && header.format() == Format::Gnu;
-        let form = match extensions.pax.as_deref_mut() {
-            Some(pax) if entry::is_file(type_flag) => pax.take_sparse(segments),
-            _ => None,
-        };
-        let is_sparse = is_gnu_sparse || form.is_some();
-        if is_sparse && self.options.mode == Mode::Strict {
-            return Err(Error::Sparse { offset, path });
-        }
-        let start = self.start.take().unwrap_or(offset);
-        let entry = entry::resolve(header, path, extensions, size, is_sparse);
-        self.member = Some(Member { offset: start, type_flag, size, external: None, entry });
-        let sparse = |list, size| Some(Box::new(Sparse { list, lines: MapLines::default(), size }));
-        match form {
-            Some((SparseForm::Lines, real)) => {
-                self.sparse = sparse(SegmentList::new(segments), real);
-                self.phase = Phase::SparseLines { left: size };
-            }
-            Some((SparseForm::Listed(list), real)) => {
-                self.sparse = sparse(list, real);
-                self.sparse_data(size, None);
-            }
-            None if is_gnu_sparse => {
-                let mut list = SegmentList::new(segments);
-                let more = gnu::header_slots(header.0, &mut list);
-                self.sparse = sparse(list, gnu::real_size(header.0).ok());
-                match more {
-                    true => self.phase = Phase::SparseSlots,
-                    false => self.sparse_data(size, None),
-                }
-            }
-            None => self.data(size, entry::is_file(type_flag)),
-        }
-        Ok(())
-    }
-
-    fn sparse_slots(&mut self, block: &Block) -> Result<(), Error> {
-        let more = self.sparse.as_mut().is_some_and(|sparse| gnu::extension_slots(block, &mut sparse.list));
-        if !more {
-            let size = self.member.as_ref().map_or(0, |member| member.size);
-            self.sparse_data(size, None);
-        }
-        Ok(())
-    }
-
-    fn sparse_lines(&mut self, block: &Block) -> Result<(), Error> {
-        let (Phase::SparseLines { left }, Some(sparse)) = (self.phase, &mut self.sparse) else {
-            return Ok(());
-        };
-        let left = left.saturating_sub(BLOCK);
-        match sparse.lines.push(block, &mut sparse.list) {
-            Ok(false) => self.phase = Phase::SparseLines { left },
-            Ok(true) => self.sparse_data(left, None),
-            Err(fault) => self.sparse_data(left, Some(fault)),
-        }
-        Ok(())
-    }
-
-    /// The map is complete, or broken; `stored` bytes of data follow. Where a broken map leaves open where the
-    /// data begin, all the rest stays inline.
-    fn sparse_data(&mut self, stored: u64, broken: Option<SparseError>) {
-        let Some(sparse) = self.sparse.take() else { return };
-        let limit = self.options.limits.sparse_size;
-        let map = match (broken.or(sparse.list.fault()), sparse.size) {
-            (Some(fault), _) => Err(fault),
-            (None, None) => Err(SparseError::NoSize),
-            (None, Some(size)) if size > limit => Err(SparseError::TooLarge { size }),
-            (None, Some(size)) => sparse.list.finish(size, stored),
-        };
-        if let Some(Member { entry, .. }) = &mut self.member
-            && let Ok(resolved) = entry
-        {
-            match map {
-                Ok(map) => set_map(&mut resolved.kind, map),
-                Err(fault) => {
-                    let path = std::mem::take(&mut resolved.path);
-                    *entry = Err(EntryError { path, fault: fault.into() });
-                }
-            }
-        }
-        self.data(stored, broken.is_none());
-    }
-
-    /// The headers are complete; `size` bytes follow, which a file has as its contents.
-    fn data(&mut self, size: u64, is_contents: bool) {
-        self.contents.clear();
-        if is_contents && size > INLINE_MAX {
-            if let Some(member) = &mut self.member {
-                member.external = Some(size);
-            }
-            self.phase = Phase::Begin { size };
-        } else {
-            self.phase = Phase::Body { data: size, padding: padding(size) };
-        }
-    }
-
-    fn end_body(&mut self) -> Option<Member> {
-        let mut member = self.member.take()?;
-        if let Ok(entry) = &mut member.entry
-            && let EntryKind::Regular { size, content } = &mut entry.kind
-        {
-            let stored = self.contents.as_slice();
-            *content = match std::mem::replace(content, Content::External) {
-                Content::Sparse(map) if *size <= INLINE_MAX => Content::Inline(expand(&map, stored)),
-                Content::Sparse(mut map) => {
-                    map.set_inline_data(stored.to_vec());
-                    Content::Sparse(map)
-                }
-                _ => Content::Inline(stored.to_vec()),
-            };
-        }
-        Some(member)
     }
 }
 
@@ -507,27 +382,6 @@ fn remaining(data: u64, padding: u64, piece: &[u8], used: &[u8]) -> (u64, u64) {
     (data.saturating_sub(used.len() as u64), padding.saturating_sub(filler))
 }
 
-/// A map without holes describes an ordinary file.
-fn set_map(kind: &mut EntryKind, map: SparseMap) {
-    if let EntryKind::Regular { size, content } = kind {
-        *size = map.size();
-        if !map.is_whole() {
-            *content = Content::Sparse(map);
-        }
-    }
-}
-
-/// The whole file of a map, for files of at most 64 bytes.
-fn expand(map: &SparseMap, mut stored: &[u8]) -> Vec<u8> {
-    let (mut file, mut expander) = (Vec::new(), map.expander());
-    while let Some(piece) = expander.next(&mut stored) {
-        match piece {
-            Piece::Hole(len) => file.extend(std::iter::repeat_n(0, usize::try_from(len).unwrap_or(0))),
-            Piece::Data(data) => file.extend_from_slice(data),
-        }
-    }
-    file
-}
-
+mod member;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,9 @@ macro_rules! targets {
     };
 }
 
-targets! {}
+targets! {
+    tar: "../../../fuzz/fuzz_targets/tar.rs",
+}
 
 #[test]
 fn every_target_takes_its_corpus() {

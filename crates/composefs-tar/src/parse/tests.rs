@@ -1,10 +1,10 @@
 use super::*;
 use crate::build::{Archive, HeaderBuilder, pax_record};
-use crate::entry::{Entry, EntryFault, PathError};
+use crate::entry::{Content, Entry, EntryFault, EntryKind, PathError};
 use crate::header::Field;
 use crate::limits::Limits;
 use crate::pax::{Mtime, PaxError};
-use crate::sparse::Segment;
+use crate::sparse::{Segment, SparseMap};
 
 /// Members, with the bytes of external ones, after checking that the events are the archive.
 fn read_with(options: Options, tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, Error> {
