@@ -8,6 +8,7 @@
 pub mod digest;
 pub mod name;
 pub mod filetree;
+pub mod dumpfile;
 pub mod erofs;
 pub mod progress;
 pub mod error;

@@ -19,6 +19,15 @@ impl Name {
     /// # Errors
     /// One variant of [`NameError`] for each rule.
     pub fn new(name: &[u8]) -> Result<Self, NameError> {
+        Self::check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    /// Tells whether a byte string keeps the rules of a name.
+    ///
+    /// # Errors
+    /// One variant of [`NameError`] for each rule.
+    pub fn check(name: &[u8]) -> Result<(), NameError> {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
@@ -31,7 +40,7 @@ impl Name {
         if name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(NameError::Byte);
         }
-        Ok(Self(name.into()))
+        Ok(())
     }
 
     /// Returns the bytes.
@@ -77,9 +86,12 @@ pub enum NameError {
     Byte,
 }
 
+/// Name and value.
+type Xattr = (Box<[u8]>, Box<[u8]>);
+
 /// Extended attributes: full name and value, sorted by name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Xattrs(Vec<(Box<[u8]>, Box<[u8]>)>);
+pub struct Xattrs(Vec<Xattr>);
 
 impl Xattrs {
     /// Sets one, replacing a value of the same name.
