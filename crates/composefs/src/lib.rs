@@ -7,6 +7,8 @@
 
 pub mod digest;
 pub mod name;
+pub mod read_at;
+pub mod splitstream;
 pub mod filetree;
 pub mod dumpfile;
 pub mod erofs;
