@@ -1,11 +1,12 @@
-//! The layers of the merge vectors: read whole, put together again, and compared with the trees they make.
+//! The layers of the merge vectors: read whole, put together again, and compared with the trees they make; and what
+//! GNU tar writes.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use composefs_tar::{Entry, EntryKind, Event, Mode, Options, Parser};
+use composefs_tar::{Content, Entry, EntryKind, Event, Member, Mode, Options, Parser, Piece};
 
 #[path = "../../../fuzz/fuzz_targets/tar.rs"]
 mod target;
@@ -149,4 +150,54 @@ fn entries_are_those_of_the_merged_tree() {
         }
     }
     assert!(compared > 60, "{compared}");
+}
+
+fn gnu_tar(name: &str) -> Vec<(Member, Vec<u8>)> {
+    let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/tar/{}.tar"), name);
+    let tar = std::fs::read(path).unwrap();
+    target::run(&tar);
+    let mut parser = Parser::new(Options::default());
+    let (mut input, mut members) = (tar.as_slice(), Vec::<(Member, Vec<u8>)>::new());
+    while let Some(event) = parser.parse(&mut input).unwrap() {
+        match event {
+            Event::Member(member) | Event::Begin(member) => members.push((member, Vec::new())),
+            Event::Content(piece) => members.last_mut().unwrap().1.extend_from_slice(piece),
+            Event::Inline(_) | Event::End => {}
+        }
+    }
+    parser.finish().unwrap();
+    members
+}
+
+#[test]
+fn gnu_tars_sparse_members_expand() {
+    let mut expected = vec![0; 20_000];
+    expected[9000..9003].copy_from_slice(b"abc");
+    for name in ["gnu-sparse", "pax-sparse-0.0", "pax-sparse-0.1", "pax-sparse-1.0"] {
+        let (member, stored) = gnu_tar(name).remove(0);
+        let entry = member.entry.unwrap();
+        assert_eq!(entry.path, b"h", "{name}");
+        let EntryKind::Regular { size: 20_000, content: Content::Sparse(map) } = entry.kind else {
+            panic!("{name}")
+        };
+        let (mut file, mut stored, mut expander) = (Vec::new(), stored.as_slice(), map.expander());
+        while let Some(piece) = expander.next(&mut stored) {
+            match piece {
+                Piece::Hole(len) => file.resize(file.len() + len as usize, 0),
+                Piece::Data(data) => file.extend_from_slice(data),
+            }
+        }
+        assert!(expander.is_done() && file == expected, "{name}");
+    }
+}
+
+#[test]
+fn gnu_tars_long_names_and_old_headers() {
+    let entries: Vec<_> = gnu_tar("gnu-long").into_iter().map(|(member, _)| member.entry.unwrap()).collect();
+    let long = [b'n'; 150];
+    assert_eq!((&entries[0].path[..], &entries[1].path[..]), (&long[..], &b"l"[..]));
+    assert_eq!(entries[1].kind, EntryKind::Symlink { target: [&long[..], b"/", &long].concat() });
+    let (member, _) = gnu_tar("v7").remove(0);
+    let entry = member.entry.unwrap();
+    assert_eq!((&entry.path[..], entry.kind), (&b"dd/"[..], EntryKind::Directory));
 }
