@@ -1,3 +1,4 @@
+//! `fuzz_targets/tar.rs` under libFuzzer.
 #![no_main]
 
 #[path = "../fuzz_targets/tar.rs"]
