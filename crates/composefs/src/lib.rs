@@ -17,3 +17,4 @@ pub mod progress;
 pub mod error;
 mod disk;
 pub mod repo;
+pub mod mount;

@@ -1,0 +1,28 @@
+//! Mounting images: EROFS for the names, overlayfs over the object store for the contents.
+//!
+//! [`MountPlan`] says what will be done and changes nothing; [`MountPlan::apply`] does it. What the running
+//! kernel lacks is found by [`probe`] and named in the error, unless there is another way: an image is
+//! mounted straight from its file or through a loop device, and layers are named by descriptor, one by one,
+//! or in one string. A mount is a root for garbage collection through its [`record`].
+//!
+//! # Format
+//! `docs/formats/repository.md`, sections 4 and 9.
+
+pub mod error;
+pub mod options;
+pub mod probe;
+mod context;
+pub mod attach;
+pub mod overlay;
+pub mod record;
+pub mod plan;
+pub mod unmount;
+
+pub use attach::Attachment;
+pub use error::{MountError, MountStep};
+pub use options::{Access, AttachPolicy, MountOptions, UpperLayer, VerityPolicy};
+pub use overlay::{LayerSyntax, OverlayVerity};
+pub use plan::{ImageSource, MountPlan, Mounted};
+pub use probe::{Feature, Kernel};
+pub use record::MountRecord;
+pub use unmount::{UnmountWhen, unmount};
