@@ -111,4 +111,17 @@ impl FileTree {
         self.entries_mut(directory, b"")?.clear();
         Ok(())
     }
+
+    /// Keeps those names in a directory that the function wants.
+    ///
+    /// # Errors
+    /// [`TreeError::NotADirectory`] if it is none.
+    pub fn retain(
+        &mut self,
+        directory: InodeId,
+        mut keep: impl FnMut(&Name, InodeId) -> bool,
+    ) -> Result<(), TreeError> {
+        self.entries_mut(directory, b"")?.retain(|name, inode| keep(name, *inode));
+        Ok(())
+    }
 }
