@@ -14,6 +14,7 @@ macro_rules! targets {
 }
 
 targets! {
+    dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
 }
 
