@@ -16,6 +16,7 @@ macro_rules! targets {
 targets! {
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
+    splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",
 }
 
 #[test]

@@ -6,7 +6,7 @@ use zstd::stream::raw::{DParameter, Decoder, Operation as _};
 use super::{Section, SplitstreamError, format::Extent};
 use crate::read_at::ReadAt;
 
-/// Size of both buffers.
+/// Size of the output buffer, and the most of the input buffer.
 pub(super) const BUFFER_SIZE: usize = 64 << 10;
 /// log2 of the largest window: what libzstd takes unless told otherwise.
 const WINDOW_LOG_MAX: u32 = 27;
@@ -37,8 +37,8 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new() -> Self {
-        Self { bytes: vec![0; BUFFER_SIZE].into_boxed_slice(), start: 0, end: 0 }
+    fn new(size: usize) -> Self {
+        Self { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
     }
 
     const fn is_empty(&self) -> bool {
@@ -61,14 +61,16 @@ impl<'a, R: ReadAt + ?Sized> SectionReader<'a, R> {
         let fail = |source| SplitstreamError::Decompress { section, source };
         let mut decoder = Decoder::new().map_err(fail)?;
         decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(fail)?;
+        let compressed = range.end.saturating_sub(range.start);
         Ok(Self {
             source,
             section,
             rest: range,
             decoder,
             busy: false,
-            input: Buffer::new(),
-            output: Buffer::new(),
+            // Most names sections have a dozen bytes.
+            input: Buffer::new(usize::try_from(compressed).unwrap_or(BUFFER_SIZE).min(BUFFER_SIZE)),
+            output: Buffer::new(BUFFER_SIZE),
             allowed: limit,
             limit,
         })
