@@ -1,7 +1,7 @@
 //! composefs images: a file tree as EROFS metadata that overlayfs reads, in three versions.
 //!
 //! [`write()`] lays a tree out and streams the image, [`compute_id`] streams it into a hash. [`Image`] looks
-//! into one without trusting a byte, [`to_tree`] makes the tree again.
+//! into one without trusting a byte, [`to_tree()`] makes the tree again.
 //!
 //! # Format
 //! `docs/formats/erofs.md`.

@@ -52,7 +52,7 @@ pub fn write(
 /// Returns the image of a tree.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn to_vec(
     tree: &FileTree,
     version: FormatVersion,
@@ -67,7 +67,7 @@ pub fn to_vec(
 /// Returns the id that the image of a tree has: its fs-verity digest. The image is not kept.
 ///
 /// # Errors
-/// Those of [`write`], and [`WriteError::Algorithm`] if the tree's objects have digests of another algorithm.
+/// Those of [`write()`], and [`WriteError::Algorithm`] if the tree's objects have digests of another algorithm.
 pub fn compute_id(
     tree: &FileTree,
     version: FormatVersion,
@@ -119,8 +119,12 @@ impl Output<'_> {
         self.out.write_all(bytes)
     }
 
-    fn pad_to(&mut self, end: u64, byte: u8) -> io::Result<()> {
-        let fill = [byte; BLOCK_SIZE as usize];
+    /// Fills with zeros up to an offset.
+    fn pad_to(&mut self, end: u64) -> io::Result<()> {
+        self.fill_to(end, &[0; BLOCK_SIZE as usize])
+    }
+
+    fn fill_to(&mut self, end: u64, fill: &'static [u8; BLOCK_SIZE as usize]) -> io::Result<()> {
         while self.pos < end {
             let now = (end - self.pos).min(BLOCK_SIZE) as usize;
             self.put(&fill[..now])?;
@@ -145,9 +149,9 @@ impl<'a> Image<'a> {
         let mut out = Output { out: BufWriter::with_capacity(1 << 16, out), pos: 0 };
         self.write_head(&mut out)?;
         self.write_inodes(&mut out)?;
-        out.pad_to(self.layout.inodes_end, 0)?;
+        out.pad_to(self.layout.inodes_end)?;
         self.xattrs.append_table(|entry| out.put(entry))?;
-        out.pad_to(u64::from(self.layout.data_block) * BLOCK_SIZE, 0)?;
+        out.pad_to(u64::from(self.layout.data_block) * BLOCK_SIZE)?;
         self.write_data(&mut out)?;
         out.out.flush()?;
         debug_assert_eq!(out.pos, self.size_bytes());
@@ -176,7 +180,7 @@ impl<'a> Image<'a> {
             ..Superblock::default()
         };
         out.put(&header.to_bytes())?;
-        out.pad_to(format::SUPERBLOCK_OFFSET, 0)?;
+        out.pad_to(format::SUPERBLOCK_OFFSET)?;
         out.put(&superblock.to_bytes())
     }
 
@@ -197,7 +201,7 @@ impl<'a> Image<'a> {
             self.append_header(number, &view, placed, self.xattrs.area_size(&area), &mut bytes);
             self.xattrs.append_area(&area, xattr_bias, &mut bytes);
             self.append_tail(&view, placed, &mut bytes);
-            out.pad_to(u64::from(placed.nid) * SLOT_SIZE, 0)?;
+            out.pad_to(u64::from(placed.nid) * SLOT_SIZE)?;
             out.put(&bytes)?;
         }
         Ok(())
@@ -319,10 +323,10 @@ impl<'a> Image<'a> {
                 Body::Contents(contents) | Body::Target(contents) => {
                     out.put(&contents[..contents.len() - usize::from(placed.tail)])?;
                 }
-                Body::External(_) => out.pad_to(end, 0xff)?,
+                Body::External(_) => out.fill_to(end, &[0xff; BLOCK_SIZE as usize])?,
                 Body::Device(_) | Body::Nothing => {}
             }
-            out.pad_to(end, 0)?;
+            out.pad_to(end)?;
         }
         Ok(())
     }
