@@ -1,78 +1,46 @@
-//! Mounts an image of a directory with `objects/` in it: `mount DIRECTORY ID MOUNTPOINT [OPTION…]`, and unmounts:
-//! `mount --unmount DIRECTORY MOUNTPOINT`.
-#![allow(clippy::print_stdout)]
+//! Mounts an image of a repository: `mount REPOSITORY IMAGE MOUNTPOINT`, where IMAGE is an id, `refs/…` or the name of
+//! a ref. `mount REPOSITORY MOUNTPOINT` unmounts it; `mount` alone says what the kernel can do.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::{
-    env,
-    os::fd::{AsFd as _, OwnedFd},
-    path::Path,
-};
+use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
 use composefs::{
-    digest::ObjectId,
-    mount::{
-        Access, AttachPolicy, Feature, ImageSource, Kernel, MountOptions, MountPlan, UnmountWhen,
-        VerityPolicy, unmount,
-    },
+    error::Result,
+    mount::{Kernel, MountOptions, MountPlan, UnmountWhen, unmount},
+    repo::{OpenOptions, Repository},
 };
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::CWD;
 
-fn open_at(path: &Path) -> Result<OwnedFd> {
-    open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).with_context(|| path.display().to_string())
-}
-
-fn main() -> Result<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
-        ["--kernel"] => println!("{}", Kernel::probe()?),
-        ["--unmount", directory, mountpoint] => {
-            let repository = open_at(Path::new(directory))?;
-            let recorded = unmount(Path::new(mountpoint), Some(repository.as_fd()), UnmountWhen::Unused)?;
-            println!("unmounted, {}", if recorded { "was recorded" } else { "was not recorded" });
-        }
-        [directory, id, mountpoint, options @ ..] => {
-            let directory = Path::new(directory);
-            let id = ObjectId::from_any_hex(id)?;
-            let mut mount = MountOptions::default();
-            let mut verified = false;
-            let mut kernel = Kernel::current()?.clone();
-            for option in options {
-                match *option {
-                    "verified" => verified = true,
-                    "loop" => mount = mount.attach(AttachPolicy::Loop),
-                    "file" => mount = mount.attach(AttachPolicy::File),
-                    "rw" => mount = mount.access(Access::ReadWrite),
-                    "verity=require" => mount = mount.verity(VerityPolicy::Require),
-                    "verity=off" => mount = mount.verity(VerityPolicy::Off),
-                    "no-detached" => kernel = kernel.without(Feature::DetachedLayers),
-                    "no-descriptors" => kernel = kernel.without(Feature::LayerDescriptors),
-                    "no-appended" => kernel = kernel.without(Feature::AppendedLayers),
-                    "no-data-only" => kernel = kernel.without(Feature::DataOnlyLayers),
-                    other => match other.split_once(':') {
-                        Some((upper, work)) => mount = mount.upper(upper, work),
-                        None => bail!("unknown option {other}"),
-                    },
-                }
-            }
-            let source = ImageSource {
-                id,
-                name: id.to_hex(),
-                image: open_at(&directory.join("objects").join(id.object_path()))?,
-                objects: open_at(&directory.join("objects"))?,
-                verified,
-                repository: Some(open_at(directory)?),
-            };
-            let plan = MountPlan::of(source, &mount.kernel(kernel))?;
+fn run(arguments: &[&str]) -> Result<()> {
+    let open = |path: &str| Repository::open(CWD, path, &OpenOptions::default());
+    match arguments {
+        [repository, image, mountpoint] => {
+            let repository = open(repository)?;
+            let image = repository.resolve_image(image)?;
+            let plan = MountPlan::new(&repository, &image.id, &MountOptions::default())?;
             print!("{plan}");
-            let mounted = plan.apply(Path::new(mountpoint)).map_err(|error| {
-                let hint = error.hint().map(|hint| format!("hint: {hint}"));
-                anyhow::Error::new(error).context(hint.unwrap_or_default())
-            })?;
-            println!("mounted from {}, recorded: {}", mounted.attachment, mounted.recorded);
+            let mounted = plan.apply(Path::new(mountpoint))?;
+            println!("mounted from {}", mounted.attachment);
         }
-        _ => bail!("usage: mount DIRECTORY ID MOUNTPOINT [OPTION…]"),
+        [repository, mountpoint] => {
+            unmount(Path::new(mountpoint), Some(&open(repository)?), UnmountWhen::Unused)?;
+        }
+        _ => println!("{}", Kernel::probe()?),
     }
     Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
 }

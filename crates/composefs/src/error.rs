@@ -8,6 +8,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use crate::{
     digest::{Algorithm, ObjectId, VerityAlgorithm},
     filetree::{self, TreeError},
+    mount::MountError,
     name::NameError,
     repo::meta::MetaError,
 };
@@ -285,6 +286,9 @@ pub enum Error {
     /// A name breaks the rules.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A mount did not come about.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// A file tree breaks the rules.
     #[error("{}", path.display())]
     Tree {
@@ -409,6 +413,7 @@ impl Error {
             }
             Self::ReadOnly { reason: ReadOnlyReason::NoUpgrade, .. } => "leave out `--no-upgrade`".to_owned(),
             Self::Meta { source, .. } => return source.hint(),
+            Self::Mount(error) => return error.hint(),
             Self::Unreadable { .. } => {
                 "`cfsctl fsck` names them; pull them again, or remove their tags, or use `--force`".to_owned()
             }

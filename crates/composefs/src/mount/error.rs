@@ -31,8 +31,6 @@ pub enum MountStep {
     Place,
     /// Asking for a mount's number.
     Identify,
-    /// Noting the mount in the repository, or taking the note back.
-    Record,
     /// Unmounting.
     Unmount,
     /// Finding out what the kernel can do.
@@ -52,7 +50,6 @@ impl fmt::Display for MountStep {
             Self::MountOverlay => "mount overlay",
             Self::Place => "place mount",
             Self::Identify => "identify mount",
-            Self::Record => "record mount",
             Self::Unmount => "unmount",
             Self::Probe => "probe kernel",
         })

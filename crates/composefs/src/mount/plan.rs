@@ -12,7 +12,12 @@ use rustix::{
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
-use crate::digest::ObjectId;
+use crate::{
+    digest::ObjectId,
+    disk::beneath,
+    error::{Category, Error},
+    repo::{Repository, layout},
+};
 
 use super::{
     attach::{self, Attachment},
@@ -37,8 +42,32 @@ pub struct ImageSource {
     pub objects: OwnedFd,
     /// Whether every object has fs-verity.
     pub verified: bool,
-    /// The repository's directory, where the mount is recorded; `None` records nothing.
-    pub repository: Option<OwnedFd>,
+    /// The repository, where the mount is recorded; `None` records nothing.
+    pub repository: Option<Repository>,
+}
+
+impl ImageSource {
+    /// Opens an image of a repository. Mount tables will show its id; set [`ImageSource::name`] for another name.
+    ///
+    /// Where the repository has no fs-verity the image is hashed: the kernel gets to read nothing else than
+    /// what the id says.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the repository has no entry for the image; [`Error::ObjectMissing`],
+    /// [`Error::ObjectMismatch`], [`Error::VerityMissing`]; [`Error::Io`].
+    pub fn open(repository: &Repository, id: &ObjectId) -> Result<Self, Error> {
+        let not_found = || Error::NotFound { category: Category::Images, name: id.to_hex() };
+        let id = repository.image_entry(id)?.ok_or_else(not_found)?;
+        if !repository.is_verified() {
+            repository.check_object(&id)?;
+        }
+        let image = repository.open_object(&id)?;
+        let (directory, path) = (repository.directory(), repository.path());
+        let objects = beneath::open_directory(directory, path, [layout::OBJECTS.as_bytes()])?
+            .ok_or(Error::ObjectMissing { id })?;
+        let (name, verified) = (id.to_hex(), repository.is_verified());
+        Ok(Self { id, name, image, objects, verified, repository: Some(repository.clone()) })
+    }
 }
 
 /// What a mount will consist of. Making one changes nothing; [`MountPlan::apply`] mounts.
@@ -71,6 +100,14 @@ pub struct Mounted {
 }
 
 impl MountPlan {
+    /// Decides how to mount an image of a repository, by its id.
+    ///
+    /// # Errors
+    /// Those of [`ImageSource::open`], and those of [`MountPlan::of`] as [`Error::Mount`].
+    pub fn new(repository: &Repository, id: &ObjectId, options: &MountOptions) -> Result<Self, Error> {
+        Ok(Self::of(ImageSource::open(repository, id)?, options)?)
+    }
+
     /// Decides how to mount, by what the options ask for and what the kernel can do.
     ///
     /// # Errors
@@ -140,7 +177,7 @@ impl MountPlan {
         let recorded = self.note(&record);
         if let Err(error) = place(&overlay, &target, mountpoint) {
             if recorded && let Some(repository) = &self.source.repository {
-                let _ = record::remove(repository.as_fd(), &record);
+                let _ = record::remove(repository, &record);
             }
             return Err(error);
         }
@@ -194,8 +231,8 @@ impl MountPlan {
     /// Notes the mount in the repository, if it can be written.
     fn note(&self, record: &MountRecord) -> bool {
         let Some(repository) = &self.source.repository else { return false };
-        match record::add(repository.as_fd(), record, &self.source.id) {
-            Ok(()) => true,
+        match record::add(repository, record, &self.source.id) {
+            Ok(recorded) => recorded,
             Err(error) => {
                 tracing::warn!(%error, "mount is not recorded: garbage collection does not know that the image is in use");
                 false
@@ -264,7 +301,12 @@ impl Drop for Staged {
 
 impl fmt::Display for MountPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "image: {} ({})", self.source.name, self.source.id)?;
+        let id = self.source.id.to_hex();
+        if self.source.name == id {
+            writeln!(f, "image: {id}")?;
+        } else {
+            writeln!(f, "image: {} ({id})", self.source.name)?;
+        }
         let attach = match self.attach {
             AttachPolicy::Auto => "from its file, else a loop device",
             AttachPolicy::File => "from its file",

@@ -5,21 +5,23 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
 };
 
-use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, StatxFlags},
-    io::Errno,
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+
+use crate::{
+    digest::ObjectId,
+    disk::{
+        beneath,
+        publish::{self, Modes},
+    },
+    error::{Category, Error, Step},
+    repo::{Origin, Repository, layout},
 };
 
-use crate::digest::ObjectId;
-
 use super::error::{MountError, MountStep, Result};
-
-/// The directory of records, below `images/refs/`.
-pub const DIRECTORY: &str = "x-mounts";
 
 /// Asks for a mount number that is never used twice in one boot (Linux 6.8).
 const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
@@ -69,33 +71,51 @@ impl MountRecord {
     /// Returns the ref's name below `images/refs/`: `x-mounts/BOOTID-MNTID`.
     #[must_use]
     pub fn ref_name(&self) -> String {
-        format!("{DIRECTORY}/{}", self.file_name())
+        format!("{}/{}", layout::MOUNTS, self.file_name())
     }
 }
 
 /// Notes a mount in the repository: the image stays until the note is removed or the machine restarts.
-pub(crate) fn add(repository: BorrowedFd<'_>, record: &MountRecord, image: &ObjectId) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(0o755);
-    for directory in ["images", "images/refs", "images/refs/x-mounts"] {
-        match rustix::fs::mkdirat(repository, directory, mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
+///
+/// Tells whether it did: an old repository, or one with features we do not know, is left as it is. Nothing is
+/// synced: after a power cut there is no mount, and the note means nothing.
+pub(crate) fn add(repository: &Repository, record: &MountRecord, image: &ObjectId) -> Result<bool, Error> {
+    match repository.origin() {
+        Origin::Meta(meta) if meta.version > 0 && meta.unknown_read_only.is_empty() => {}
+        // Mounting is reading, which must not upgrade an old repository.
+        _ => return Ok(false),
     }
-    Ok(rustix::fs::symlinkat(format!("../../{image}"), repository, path(record))?)
+    let (directory, path) = (repository.directory(), repository.path());
+    let modes = Modes::new();
+    let mut below = String::new();
+    for component in [Category::Images.directory(), layout::REFS, layout::MOUNTS] {
+        if !below.is_empty() {
+            below.push('/');
+        }
+        below.push_str(component);
+        modes
+            .make_directory(directory, below.as_str())
+            .map_err(Error::io(Step::MakeDirectory, path.join(&below)))?;
+    }
+    let records = open_records(repository)?
+        .ok_or_else(|| Error::io(Step::Open, path.join(&below))(io::Error::from(io::ErrorKind::NotFound)))?;
+    let target = layout::ref_target(2, &image.to_hex());
+    publish::swap_symlink(directory, records, &record.file_name(), &target)
+        .map_err(Error::io(Step::Symlink, path.join(below).join(record.file_name())))?;
+    Ok(true)
 }
 
 /// Takes the note back; tells whether there was one.
-pub(crate) fn remove(repository: BorrowedFd<'_>, record: &MountRecord) -> io::Result<bool> {
-    match rustix::fs::unlinkat(repository, path(record), AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+pub(crate) fn remove(repository: &Repository, record: &MountRecord) -> Result<bool, Error> {
+    let Some(records) = open_records(repository)? else { return Ok(false) };
+    let path = layout::ref_path(Category::Images, &record.ref_name());
+    publish::remove(records, record.file_name())
+        .map_err(Error::io(Step::Unlink, repository.path().join(path)))
 }
 
-fn path(record: &MountRecord) -> String {
-    format!("images/refs/{}", record.ref_name())
+fn open_records(repository: &Repository) -> Result<Option<OwnedFd>, Error> {
+    let components = [Category::Images.directory(), layout::REFS, layout::MOUNTS];
+    beneath::open_directory(repository.directory(), repository.path(), components.map(str::as_bytes))
 }
 
 /// Returns the number of this boot, 36 characters.

@@ -1,9 +1,6 @@
 //! Taking a mount away, with its note in the repository.
 
-use std::{
-    os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
-};
+use std::path::Path;
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -11,8 +8,10 @@ use rustix::{
     mount::UnmountFlags,
 };
 
+use crate::{error::Result, repo::Repository};
+
 use super::{
-    error::{MountError, MountStep, Result},
+    error::{MountError, MountStep},
     record::{self, MountRecord},
 };
 
@@ -35,16 +34,16 @@ const OVERLAYFS_MAGIC: u64 = 0x794c_7630;
 /// the mount may have users yet.
 ///
 /// # Errors
-/// [`MountError::NotMounted`] if no overlay is mounted right there, [`MountError::Kernel`] (`EBUSY` while the
-/// mount is in use).
-pub fn unmount(mountpoint: &Path, repository: Option<BorrowedFd<'_>>, when: UnmountWhen) -> Result<bool> {
+/// [`Error::Mount`](crate::error::Error::Mount): [`MountError::NotMounted`] if no overlay is mounted right there, [`MountError::Kernel`]
+/// (`EBUSY` while the mount is in use). [`Error::Io`](crate::error::Error::Io) if the note cannot be removed; the mount is gone then.
+pub fn unmount(mountpoint: &Path, repository: Option<&Repository>, when: UnmountWhen) -> Result<bool> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = rustix::fs::open(mountpoint, flags, Mode::empty())
         .map_err(MountError::kernel(MountStep::OpenMountpoint, mountpoint))?;
     let kind =
         rustix::fs::fstatfs(&root).map_err(MountError::kernel(MountStep::Identify, mountpoint))?.f_type;
     if u64::try_from(kind).ok() != Some(OVERLAYFS_MAGIC) {
-        return Err(MountError::NotMounted { path: mountpoint.to_owned() });
+        return Err(MountError::NotMounted { path: mountpoint.to_owned() }.into());
     }
     let record = MountRecord::of_file(&root, mountpoint)?;
     // An open descriptor is a user, too.
@@ -58,8 +57,7 @@ pub fn unmount(mountpoint: &Path, repository: Option<BorrowedFd<'_>>, when: Unmo
         error => MountError::kernel(MountStep::Unmount, mountpoint)(error),
     })?;
     match repository {
-        Some(repository) if when == UnmountWhen::Unused => record::remove(repository.as_fd(), &record)
-            .map_err(MountError::kernel(MountStep::Record, record.ref_name())),
+        Some(repository) if when == UnmountWhen::Unused => record::remove(repository, &record),
         _ => Ok(false),
     }
 }
