@@ -5,6 +5,7 @@ use std::{collections::HashMap, fs, path::PathBuf};
 use composefs::{
     digest::{Algorithm, object_id_of},
     dumpfile,
+    erofs::{self, FormatVersion, WriteOptions},
     filetree::{TransformOptions, XattrMode},
 };
 use composefs_tar::{Event, Options, Parser, build::Archive, build::HeaderBuilder};
@@ -155,6 +156,44 @@ fn vectors_merge_and_transform() {
             similar_asserts::assert_eq!(dump(&tree), expected("expected.dump"), "{}", case);
         }
     }
+}
+
+#[test]
+fn vectors_have_their_ids() {
+    let cases: HashMap<_, _> = cases().into_iter().collect();
+    let ids = fs::read_to_string(vectors().join("ids.tsv")).unwrap();
+    for row in ids.lines().skip(1) {
+        let [case, _, version, sha256, sha512] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let version = match version {
+            "1" => FormatVersion::V1,
+            "2" => FormatVersion::V2,
+            _ => panic!("{row}"),
+        };
+        for (algorithm, expected) in [(Algorithm::Sha256, sha256), (Algorithm::Sha512, sha512)] {
+            let tars = cases[case].iter().map(Vec::as_slice);
+            let mut tree = merge_tars(tars, algorithm, MergeOptions::default()).unwrap();
+            tree.transform_for_oci(transform_of(case)).unwrap();
+            assert_eq!(image_id(&tree, version, algorithm), expected, "{row}");
+        }
+    }
+}
+
+fn image_id(tree: &FileTree, version: FormatVersion, algorithm: Algorithm) -> String {
+    erofs::compute_id(tree, version, algorithm, &WriteOptions::default()).unwrap().to_hex()
+}
+
+#[test]
+fn the_opaque_marker_of_0_3_keeps_its_id() {
+    let cases: HashMap<_, _> = cases().into_iter().collect();
+    let tars = cases["m03-opaque"].iter().map(Vec::as_slice);
+    let tree = merge_tars(tars, Algorithm::Sha256, V03).unwrap();
+    assert!(tree.lookup(&[b"etc", b"d", b"old1"]).is_ok());
+    assert_eq!(
+        image_id(&tree, FormatVersion::V2, Algorithm::Sha256),
+        "d9ef1dc6a16f4440451841ea377bc5cd6f955b0e722fa09e219f7a389728cd07"
+    );
 }
 
 #[test]
