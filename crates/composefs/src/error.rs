@@ -7,10 +7,12 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use crate::{
     digest::{Algorithm, ObjectId, VerityAlgorithm},
+    erofs::ReadError,
     filetree::{self, TreeError},
     mount::MountError,
     name::NameError,
     repo::meta::MetaError,
+    splitstream::SplitstreamError,
 };
 
 /// The result of everything that touches a repository.
@@ -207,6 +209,22 @@ pub enum Error {
         /// What is wrong with it.
         fault: LinkFault,
     },
+    /// An object that should be a splitstream is none, or is damaged.
+    #[error("stream {id}")]
+    Stream {
+        /// Its id.
+        id: ObjectId,
+        /// How.
+        source: Box<SplitstreamError>,
+    },
+    /// An object that should be an image is none, or is damaged.
+    #[error("image {id}")]
+    Image {
+        /// Its id.
+        id: ObjectId,
+        /// How.
+        source: Box<ReadError>,
+    },
     /// `meta.json` cannot be used.
     #[error("{}", path.display())]
     Meta {
@@ -277,11 +295,11 @@ pub enum Error {
         /// The repository.
         path: PathBuf,
     },
-    /// Something reachable cannot be read, so what it needs is unknown and nothing may be removed.
-    #[error("{count} reachable streams or images cannot be read; nothing was removed")]
-    Unreadable {
-        /// How many.
-        count: usize,
+    /// The caller's output took no more.
+    #[error("write output")]
+    Output {
+        /// What it said.
+        source: io::Error,
     },
     /// A name breaks the rules.
     #[error(transparent)]
@@ -371,6 +389,8 @@ impl Error {
                 | Self::VerityMissing { .. }
                 | Self::VerityAlgorithm { .. }
                 | Self::BadLink { .. }
+                | Self::Stream { .. }
+                | Self::Image { .. }
                 | Self::Meta { .. }
         )
     }
@@ -414,9 +434,6 @@ impl Error {
             Self::ReadOnly { reason: ReadOnlyReason::NoUpgrade, .. } => "leave out `--no-upgrade`".to_owned(),
             Self::Meta { source, .. } => return source.hint(),
             Self::Mount(error) => return error.hint(),
-            Self::Unreadable { .. } => {
-                "`cfsctl fsck` names them; pull them again, or remove their tags, or use `--force`".to_owned()
-            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space; `cfsctl gc` removes what no tag needs".to_owned()
             }

@@ -6,7 +6,6 @@
 //! # Format
 //! `docs/formats/repository.md`.
 
-pub mod format_version;
 pub mod layout;
 pub mod meta;
 pub mod open;
@@ -17,11 +16,18 @@ pub mod ingest;
 pub mod entry;
 pub mod refs;
 pub mod commit;
+pub mod contents;
+mod reach;
+pub mod lease;
+pub mod gc;
+pub mod check;
 
 pub use crate::disk::lock::Wait;
+pub use check::{CheckOptions, CheckReport};
 pub use commit::Commit;
 pub use create::{InitOptions, InitOutcome, init, supports_verity};
 pub use entry::Resolved;
+pub use gc::{GcOptions, GcPlan, GcReport};
 pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
 pub use meta::{ErofsFormats, Meta};
 pub use open::{OpenOptions, Origin, system_path, user_path};

@@ -26,8 +26,8 @@ use crate::{
         publish::{META_PREFIX, Modes, Nursery, Temporary, remove},
         verity::{self, Enabled},
     },
+    erofs::FormatVersion,
     error::{Category, Error, Result, Step},
-    repo::format_version::FormatVersion,
 };
 
 /// How a repository is made.

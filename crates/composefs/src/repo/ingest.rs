@@ -160,6 +160,42 @@ struct LaneWork {
     failed: bool,
 }
 
+impl LaneState {
+    fn has_failed(&self) -> bool {
+        lock(&self.work).failed
+    }
+
+    /// Counts a batch as done; `None` if it was not stored and nobody knows why.
+    fn settle(&self, outcome: Option<Result<()>>, stats: IngestStats) {
+        let mut work = lock(&self.work);
+        work.stats.add(&stats);
+        work.pending = work.pending.saturating_sub(1);
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(error)) if !work.failed => {
+                work.failed = true;
+                work.error = Some(error);
+            }
+            _ => work.failed = true,
+        }
+        drop(work);
+        self.done.notify_all();
+    }
+}
+
+/// Settles a batch when it is dropped, whatever happened.
+struct Settle<'a> {
+    lane: &'a LaneState,
+    outcome: Option<Result<()>>,
+    stats: IngestStats,
+}
+
+impl Drop for Settle<'_> {
+    fn drop(&mut self) {
+        self.lane.settle(self.outcome.take(), self.stats);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -228,7 +264,9 @@ impl StorePool {
             let mut queue = lock(&self.shared.queue);
             queue.closed = true;
             if discard {
-                queue.batches.clear();
+                for (_, lane) in queue.batches.drain(..) {
+                    lane.settle(None, IngestStats::default());
+                }
             }
         }
         self.shared.filled.notify_all();
@@ -249,29 +287,19 @@ impl Drop for StorePool {
 impl Shared {
     fn run(&self) {
         while let Some((mut batch, lane)) = self.take() {
-            let failed = lock(&lane.work).failed;
-            let mut stats = IngestStats::default();
+            // Should storing panic, the lane must not wait for ever.
+            let mut guard = Settle { lane: &lane, outcome: None, stats: IngestStats::default() };
             // After an error the rest of a lane is dropped: the layer will not be committed.
-            let result = if failed { Ok(()) } else { self.store(&batch, &mut stats) };
+            let result = if lane.has_failed() { Ok(()) } else { self.store(&batch, &mut guard.stats) };
             batch.clear();
             {
                 let mut queue = lock(&self.queue);
-                queue.total.add(&stats);
+                queue.total.add(&guard.stats);
                 if queue.spare.len() < self.capacity {
                     queue.spare.push(batch);
                 }
             }
-            let mut work = lock(&lane.work);
-            work.stats.add(&stats);
-            work.pending = work.pending.saturating_sub(1);
-            if let Err(error) = result
-                && !work.failed
-            {
-                work.failed = true;
-                work.error = Some(error);
-            }
-            drop(work);
-            lane.done.notify_all();
+            guard.outcome = Some(result);
         }
     }
 
@@ -378,3 +406,6 @@ impl Lane {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::{Algorithm, VerityAlgorithm},
-    repo::format_version::FormatVersion,
+    erofs::FormatVersion,
 };
 
 /// The largest `meta.json` that is read, in bytes.

@@ -22,8 +22,8 @@ use crate::{
         lock::{Locked, Wait},
         verity::{self, Measured},
     },
+    erofs::FormatVersion,
     error::{Error, ReadOnlyReason, Result, Step},
-    repo::format_version::FormatVersion,
 };
 
 /// How a repository is opened.

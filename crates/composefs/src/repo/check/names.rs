@@ -1,0 +1,242 @@
+//! Checking entries, what they lead to, and refs.
+
+use std::fs::File;
+
+use rustix::fs::FileType;
+
+use super::{
+    CheckReport, Count,
+    finding::{Fault, chain},
+};
+use crate::{
+    digest::ObjectId,
+    disk::beneath::{self, Listed},
+    erofs::{self, Image, ReadLimits},
+    error::{Category, Error, LinkFault, Result, Step},
+    repo::{Repository, layout},
+    splitstream::{Limits, SplitStream},
+};
+
+/// Checks the first-level names of a category and what they lead to.
+pub(super) fn check_entries(
+    repository: &Repository,
+    category: Category,
+    report: &mut CheckReport,
+) -> Result<()> {
+    for entry in repository.entries(category)? {
+        let subject = format!("{}/{}", category.directory(), String::from_utf8_lossy(&entry.name));
+        let good = match &entry.target {
+            Err(LinkFault::NotASymlink) => {
+                report.find(&subject, Fault::EntryNotSymlink);
+                false
+            }
+            Err(_) => broken(&subject, report),
+            Ok(id) => match (repository.has_object(id), category) {
+                (Err(error), _) => {
+                    report.find(&subject, Fault::Stat(detail(&error)));
+                    false
+                }
+                (Ok(false), _) => broken(&subject, report),
+                (Ok(true), Category::Streams) => check_stream(repository, &subject, id, report),
+                (Ok(true), Category::Images) => {
+                    let named = ObjectId::from_hex(repository.algorithm(), &entry.name);
+                    check_image(repository, &subject, id, named.ok(), report)
+                }
+            },
+        };
+        let count: &mut Count = match category {
+            Category::Streams => &mut report.streams,
+            Category::Images => &mut report.images,
+        };
+        count.add(good);
+    }
+    Ok(())
+}
+
+fn broken(subject: &str, report: &mut CheckReport) -> bool {
+    report.broken_links = report.broken_links.saturating_add(1);
+    report.find(subject, Fault::BrokenSymlink);
+    false
+}
+
+/// Returns what the system said, without the path, which is the subject.
+fn detail(error: &Error) -> String {
+    match error {
+        Error::Io { source, .. } => source.to_string(),
+        Error::Stream { source, .. } => chain(source.as_ref()),
+        Error::Image { source, .. } => chain(source.as_ref()),
+        other => chain(other),
+    }
+}
+
+/// Looks for an object that something needs; tells whether it is missing.
+fn is_missing(repository: &Repository, subject: &str, id: &ObjectId, report: &mut CheckReport) -> bool {
+    match repository.has_object(id) {
+        Ok(true) => false,
+        Ok(false) => {
+            report.missing_objects = report.missing_objects.saturating_add(1);
+            true
+        }
+        Err(error) => {
+            report.find(subject, Fault::ObjectCheck { id: *id, detail: detail(&error) });
+            false
+        }
+    }
+}
+
+fn check_stream(repository: &Repository, subject: &str, id: &ObjectId, report: &mut CheckReport) -> bool {
+    // Whether the contents are what the id says is the business of the objects' check.
+    let stream = repository.open_raw(id).and_then(|(opened, _)| {
+        SplitStream::parse(File::from(opened.fd), opened.size, repository.algorithm(), &Limits::default())
+            .map_err(|source| Error::Stream { id: *id, source: Box::new(source) })
+    });
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            report.find(subject, Fault::StreamOpen(detail(&error)));
+            return false;
+        }
+    };
+    let mut missing = Vec::new();
+    let read = stream.for_each_object(&mut |object| {
+        if is_missing(repository, subject, &object, report) {
+            missing.push(object);
+        }
+    });
+    missing.sort_unstable();
+    missing.dedup();
+    for object in missing {
+        report.find(subject, Fault::MissingObjectRef(object));
+    }
+    if let Err(error) = read {
+        report.find(subject, Fault::StreamRead(chain(&error)));
+        return false;
+    }
+    for (name, named) in stream.named_refs() {
+        if is_missing(repository, subject, &named, report) {
+            report.find(subject, Fault::MissingNamedRef { name: name.to_owned(), id: named });
+        }
+    }
+    for entry in stream.v03_map() {
+        if is_missing(repository, subject, &entry.stream, report) {
+            let mut name = String::new();
+            crate::digest::object_id::push_hex(&mut name, &entry.body_sha256);
+            report.find(subject, Fault::MissingNamedRef { name, id: entry.stream });
+        }
+    }
+    true
+}
+
+fn check_image(
+    repository: &Repository,
+    subject: &str,
+    id: &ObjectId,
+    named: Option<ObjectId>,
+    report: &mut CheckReport,
+) -> bool {
+    if named != Some(*id) {
+        report.find(subject, Fault::ImageOpen(format!("leads to object {id}")));
+        return false;
+    }
+    let limits = ReadLimits::default();
+    let opened = match repository.open_raw(id) {
+        Ok((opened, _)) => opened,
+        Err(error) => {
+            report.find(subject, Fault::ImageOpen(detail(&error)));
+            return false;
+        }
+    };
+    let bytes = match beneath::read_all(opened.fd, limits.image_bytes) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            report.find(subject, Fault::ImageRead(error.to_string()));
+            return false;
+        }
+    };
+    let objects = Image::open(&bytes, &limits).and_then(|image| {
+        erofs::check(&image, repository.algorithm())?;
+        erofs::object_ids(&image, repository.algorithm())
+    });
+    match objects {
+        Ok(objects) => {
+            for object in objects {
+                if is_missing(repository, subject, &object, report) {
+                    report.find(subject, Fault::ImageMissingObject(object));
+                }
+            }
+            true
+        }
+        Err(error) => {
+            report.find(subject, Fault::ImageInvalid(chain(&error)));
+            false
+        }
+    }
+}
+
+/// Checks the refs of a category, recursively.
+pub(super) fn check_refs(
+    repository: &Repository,
+    category: Category,
+    report: &mut CheckReport,
+) -> Result<()> {
+    for link in repository.ref_links(category, "")? {
+        let subject =
+            format!("{}/{}/{}", category.directory(), layout::REFS, String::from_utf8_lossy(&link.name));
+        match &link.target {
+            Err(LinkFault::NotASymlink) => {
+                let what = file_type(repository, category, &link.name)?;
+                report.find(&subject, Fault::UnexpectedFileType(what));
+            }
+            Err(_) => {
+                broken(&subject, report);
+            }
+            Ok(entry) => match leads_somewhere(repository, category, entry) {
+                Ok(true) => {}
+                Ok(false) => {
+                    broken(&subject, report);
+                }
+                Err(error) => report.find(&subject, Fault::Stat(detail(&error))),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn leads_somewhere(repository: &Repository, category: Category, entry: &str) -> Result<bool> {
+    match repository.entry(category, entry) {
+        Ok(Some(id)) => repository.has_object(&id),
+        Ok(None) => Ok(false),
+        // Reported where the entry is.
+        Err(Error::BadLink { fault: LinkFault::NotASymlink, .. }) => Ok(true),
+        Err(Error::BadLink { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn file_type(repository: &Repository, category: Category, name: &[u8]) -> Result<&'static str> {
+    let (parent, last) = match name.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => {
+            (name.get(..at).unwrap_or_default(), name.get(at.saturating_add(1)..).unwrap_or_default())
+        }
+        None => (&[][..], name),
+    };
+    let components = [category.directory().as_bytes(), layout::REFS.as_bytes()]
+        .into_iter()
+        .chain(parent.split(|byte| *byte == b'/').filter(|component| !component.is_empty()));
+    let path = repository.path_of(category.directory());
+    let Some(directory) = beneath::open_directory(repository.directory(), repository.path(), components)?
+    else {
+        return Ok("Unknown");
+    };
+    let listed = beneath::list(directory).map_err(Error::io(Step::List, path))?;
+    let kind = listed.iter().find(|Listed { name, .. }| name.as_bytes() == last).map(|listed| listed.kind);
+    Ok(match kind {
+        Some(FileType::RegularFile) => "RegularFile",
+        Some(FileType::Directory) => "Directory",
+        Some(FileType::Fifo) => "Fifo",
+        Some(FileType::Socket) => "Socket",
+        Some(FileType::CharacterDevice) => "CharacterDevice",
+        Some(FileType::BlockDevice) => "BlockDevice",
+        _ => "Unknown",
+    })
+}

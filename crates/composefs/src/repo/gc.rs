@@ -1,0 +1,385 @@
+//! Collecting garbage: a plan that only reads, and the sweep that carries it out.
+//!
+//! The plan is made under the shared lock, while others go on. The sweep takes the exclusive lock for as
+//! long as it needs to read the names again and to unlink. Names go before the objects they lead to, so a
+//! power cut leaves garbage and never a name that leads nowhere.
+//!
+//! # Format
+//! `docs/formats/repository.md`, section 7.
+
+pub mod sweep;
+
+use std::{collections::HashSet, fmt, time::SystemTime};
+
+use rustix::{
+    fs::{AtFlags, FileType, statat},
+    time::{ClockId, clock_gettime},
+};
+use serde::{Serialize, Serializer};
+
+pub use super::reach::Unreadable;
+pub use sweep::GcReport;
+
+use super::{
+    Repository,
+    entry::EntryLink,
+    layout,
+    lease::{self, BootId},
+    reach::Reach,
+    refs::RefLink,
+};
+use crate::{
+    digest::ObjectId,
+    disk::{
+        beneath::{self, Listed},
+        publish::{META_PREFIX, OBJECT_PREFIX, SYMLINK_PREFIX},
+    },
+    error::{Category, Error, Result, Step},
+};
+
+/// What is collected.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct GcOptions {
+    /// Names of entries that are kept with all they need, whether a ref leads to them or not.
+    pub roots: Vec<String>,
+    /// Sweep though something reachable cannot be read; what only that needs is lost.
+    pub force: bool,
+}
+
+impl GcOptions {
+    /// Adds an entry that is kept.
+    #[must_use]
+    pub fn root(mut self, name: impl Into<String>) -> Self {
+        self.roots.push(name.into());
+        self
+    }
+
+    /// Sweeps though something cannot be read.
+    #[must_use]
+    pub const fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+}
+
+/// An object that nothing needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Garbage {
+    /// Its id.
+    #[serde(serialize_with = "as_text")]
+    pub id: ObjectId,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+fn as_text<S: Serializer>(id: &ObjectId, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// Names to be unlinked, paths below the repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Doomed {
+    /// Entries of images.
+    pub images: Vec<String>,
+    /// Entries of streams.
+    pub streams: Vec<String>,
+    /// Refs to images that lead nowhere.
+    pub image_refs: Vec<String>,
+    /// Refs to streams that lead nowhere.
+    pub stream_refs: Vec<String>,
+    /// Records of mounts of an earlier boot.
+    pub mounts: Vec<String>,
+    /// How many of the images' names lead nowhere already.
+    pub broken_images: usize,
+    /// How many of the streams' names lead nowhere already.
+    pub broken_streams: usize,
+}
+
+/// What would be collected. Making it reads only; [`GcPlan::apply`] acts.
+#[derive(Debug, Serialize)]
+pub struct GcPlan {
+    /// The objects to go, by id. Empty if something reachable cannot be read and `force` is not set.
+    pub objects: Vec<Garbage>,
+    /// The names to go.
+    pub names: Doomed,
+    /// Temporary files that others left behind, paths below the repository.
+    pub temporaries: Vec<String>,
+    /// Names that are none of a repository, and stay.
+    pub foreign: Vec<String>,
+    /// What is reachable and cannot be read: nothing is known about what it needs.
+    #[serde(serialize_with = "as_texts")]
+    pub unreadable: Vec<Unreadable>,
+    #[serde(skip)]
+    options: GcOptions,
+    #[serde(skip)]
+    names_read: Names,
+    #[serde(skip)]
+    reach: Reach,
+}
+
+fn as_texts<S: Serializer>(list: &[Unreadable], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(|one| format!("{}: {}", one.id, one.error)))
+}
+
+/// All names of a repository as they were at one time.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Names {
+    image_entries: Vec<EntryLink>,
+    stream_entries: Vec<EntryLink>,
+    image_refs: Vec<RefLink>,
+    stream_refs: Vec<RefLink>,
+}
+
+impl Names {
+    fn read(repository: &Repository) -> Result<Self> {
+        // Refs first: a ref made meanwhile finds its entry in the list read later.
+        Ok(Self {
+            image_refs: repository.ref_links(Category::Images, "")?,
+            stream_refs: repository.ref_links(Category::Streams, "")?,
+            image_entries: repository.entries(Category::Images)?,
+            stream_entries: repository.entries(Category::Streams)?,
+        })
+    }
+
+    fn entries(&self, category: Category) -> &[EntryLink] {
+        match category {
+            Category::Images => &self.image_entries,
+            Category::Streams => &self.stream_entries,
+        }
+    }
+
+    fn refs(&self, category: Category) -> &[RefLink] {
+        match category {
+            Category::Images => &self.image_refs,
+            Category::Streams => &self.stream_refs,
+        }
+    }
+
+    fn entry(&self, category: Category, name: &str) -> Option<&EntryLink> {
+        let entries = self.entries(category);
+        let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name.as_bytes())).ok()?;
+        entries.get(at)
+    }
+
+    /// Marks everything that refs and the roots of the options need.
+    fn mark(&self, repository: &Repository, options: &GcOptions, boot: &BootId, reach: &mut Reach) {
+        for category in Category::ALL {
+            let stale = |link: &RefLink| {
+                category == Category::Images
+                    && link.name_str().is_some_and(|name| lease::is_stale(name, boot))
+            };
+            let by_ref = self
+                .refs(category)
+                .iter()
+                .filter(|link| !stale(link))
+                .filter_map(|link| link.target.as_deref().ok());
+            for name in by_ref.chain(options.roots.iter().map(String::as_str)) {
+                match self.entry(category, name).map(|entry| &entry.target) {
+                    Some(Ok(id)) if category == Category::Images => reach.image(*id),
+                    Some(Ok(id)) => reach.stream(*id),
+                    // No entry: nothing to keep. A bad entry stays, and leads to no object.
+                    _ => {}
+                }
+            }
+        }
+        let streams: HashSet<ObjectId> =
+            self.stream_entries.iter().filter_map(|entry| entry.target.ok()).collect();
+        reach.walk(repository, &|id| streams.contains(id));
+    }
+
+    /// Decides which names go, once everything is marked.
+    fn doomed(&self, repository: &Repository, boot: &BootId, reach: &Reach, sweep: bool) -> Result<Doomed> {
+        let mut doomed = Doomed::default();
+        for category in Category::ALL {
+            let mut entries = Vec::new();
+            let mut broken = 0_usize;
+            let mut gone = HashSet::new();
+            for entry in self.entries(category) {
+                let Ok(id) = &entry.target else { continue };
+                let dangling = !repository.has_object(id)?;
+                if dangling {
+                    broken = broken.saturating_add(1);
+                    gone.insert(entry.name.as_slice());
+                }
+                // What a ref leads to stays for repair, however damaged, unless all is swept by force.
+                let goes = if reach.is_live(id) { dangling && sweep } else { dangling || sweep };
+                if goes {
+                    entries.push(path_text(category.directory(), &entry.name));
+                }
+            }
+            let mut refs = Vec::new();
+            for link in self.refs(category) {
+                let path = || path_text(&format!("{}/{}", category.directory(), layout::REFS), &link.name);
+                if category == Category::Images
+                    && link.name_str().is_some_and(|name| lease::is_stale(name, boot))
+                {
+                    doomed.mounts.push(path());
+                    continue;
+                }
+                let Ok(target) = &link.target else { continue };
+                let absent = self.entry(category, target).is_none();
+                if absent || gone.contains(target.as_bytes()) {
+                    broken = broken.saturating_add(1);
+                    if absent || sweep {
+                        refs.push(path());
+                    }
+                }
+            }
+            match category {
+                Category::Images => {
+                    (doomed.images, doomed.image_refs, doomed.broken_images) = (entries, refs, broken);
+                }
+                Category::Streams => {
+                    (doomed.streams, doomed.stream_refs, doomed.broken_streams) = (entries, refs, broken);
+                }
+            }
+        }
+        Ok(doomed)
+    }
+}
+
+/// Joins a directory and a name for lists of paths.
+fn path_text(directory: &str, name: &[u8]) -> String {
+    format!("{directory}/{}", String::from_utf8_lossy(name))
+}
+
+impl GcPlan {
+    /// Finds out what nothing needs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a root that is no entry, [`Error::Io`]. What cannot be read is in the plan.
+    pub fn new(repository: &Repository, options: &GcOptions) -> Result<Self> {
+        let boot = BootId::current()?;
+        let names = Names::read(repository)?;
+        for root in &options.roots {
+            if Category::ALL.iter().all(|category| names.entry(*category, root).is_none()) {
+                return Err(Error::NotFound { category: Category::Streams, name: root.clone() });
+            }
+        }
+        let mut reach = Reach::default();
+        names.mark(repository, options, &boot, &mut reach);
+        let sweep = options.force || reach.unreadable().is_empty();
+        let doomed = names.doomed(repository, &boot, &reach, sweep)?;
+        let mut plan = Self {
+            objects: Vec::new(),
+            names: doomed,
+            temporaries: Vec::new(),
+            foreign: Vec::new(),
+            unreadable: Vec::new(),
+            options: options.clone(),
+            names_read: names,
+            reach,
+        };
+        plan.find_garbage(repository, sweep)?;
+        plan.find_temporaries(repository)?;
+        plan.unreadable = plan.reach.take_unreadable();
+        Ok(plan)
+    }
+
+    /// Tells whether everything reachable could be read. If not, objects are swept only by force.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unreadable.is_empty()
+    }
+
+    /// Returns how many bytes the objects to go have.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|garbage| garbage.size).fold(0, u64::saturating_add)
+    }
+
+    fn find_garbage(&mut self, repository: &Repository, sweep: bool) -> Result<()> {
+        let Some(objects) = repository.objects()? else { return Ok(()) };
+        let objects_path = repository.path_of(layout::OBJECTS);
+        for Listed { name: prefix, kind } in
+            beneath::list(objects).map_err(Error::io(Step::List, &objects_path))?
+        {
+            let path = path_text(layout::OBJECTS, prefix.as_bytes());
+            let digits = prefix.as_bytes();
+            if kind != FileType::Directory || digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                if !digits.starts_with(OBJECT_PREFIX.as_bytes()) {
+                    self.foreign.push(path);
+                }
+                continue;
+            }
+            let Some(directory) = beneath::open_directory(objects, &objects_path, [digits])? else {
+                continue;
+            };
+            let full = objects_path.join(beneath::os(digits));
+            for Listed { name, .. } in beneath::list(&directory).map_err(Error::io(Step::List, &full))? {
+                let hex = [digits, name.as_bytes()].concat();
+                // An upper-case name would be another file than the id's.
+                let id = ObjectId::from_hex(repository.algorithm(), &hex)
+                    .ok()
+                    .filter(|_| !hex.iter().any(u8::is_ascii_uppercase));
+                let Some(id) = id else {
+                    self.foreign.push(path_text(&path, name.as_bytes()));
+                    continue;
+                };
+                if !sweep || self.reach.is_live(&id) {
+                    continue;
+                }
+                let stat = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
+                let stat = beneath::optional(stat)
+                    .map_err(|errno| repository.object_error(Step::Stat, &id, errno.into()))?;
+                if let Some(stat) = stat {
+                    self.objects.push(Garbage { id, size: beneath::size(&stat) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds temporaries older than this boot or a day.
+    fn find_temporaries(&mut self, repository: &Repository) -> Result<()> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let up = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0);
+        let newest_old = now.saturating_sub(up.min(24 * 3600));
+        let places = [
+            (Some(repository.directory()), "", &[SYMLINK_PREFIX, META_PREFIX][..]),
+            (repository.objects()?, layout::OBJECTS, &[OBJECT_PREFIX][..]),
+        ];
+        for (directory, below, prefixes) in places {
+            let Some(directory) = directory else { continue };
+            let path = repository.path_of(below);
+            for Listed { name, kind } in beneath::list(directory).map_err(Error::io(Step::List, &path))? {
+                let Ok(text) = name.to_str() else { continue };
+                if kind == FileType::Directory || !prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+                    continue;
+                }
+                let stat = beneath::stat(directory, &name).map_err(Error::io(Step::Stat, path.join(text)))?;
+                let old = stat.is_some_and(|stat| u64::try_from(stat.st_mtime).unwrap_or(0) < newest_old);
+                if old {
+                    let slash = if below.is_empty() { "" } else { "/" };
+                    self.temporaries.push(format!("{below}{slash}{text}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for GcPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_totals(f, self.objects.len(), self.bytes(), self.names.broken_images, self.names.broken_streams)
+    }
+}
+
+/// Writes the two lines that plan and report have in common.
+fn write_totals(
+    f: &mut fmt::Formatter<'_>,
+    objects: usize,
+    bytes: u64,
+    images: usize,
+    streams: usize,
+) -> fmt::Result {
+    write!(f, "Objects: {objects} removed ({bytes} bytes)")?;
+    if images > 0 || streams > 0 {
+        write!(f, "\nPruned symlinks: {images} images, {streams} streams")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
