@@ -41,7 +41,7 @@ impl Merger {
     }
 
     fn apply_at(&mut self, path: &[u8], entry: Entry, object: Option<ObjectId>) -> Result<(), MergeFault> {
-        let Some((parent, last)) = split(path) else { return self.root(entry) };
+        let Some((parent, last)) = split(path) else { return self.root(&entry) };
         if last == b".." {
             return Err(PathError::Parent.into());
         }
@@ -62,12 +62,12 @@ impl Merger {
         self.merge(directory, name, inode)
     }
 
-    fn root(&mut self, entry: Entry) -> Result<(), MergeFault> {
+    fn root(&mut self, entry: &Entry) -> Result<(), MergeFault> {
         if !matches!(entry.kind, EntryKind::Directory) {
             return Err(MergeFault::RootNotADirectory);
         }
         self.root_seen = true;
-        self.tree.inode_mut(InodeId::ROOT).stat = self.stat(&entry);
+        self.tree.inode_mut(InodeId::ROOT).stat = self.stat(entry);
         Ok(())
     }
 
