@@ -17,4 +17,5 @@ pub mod progress;
 pub mod error;
 mod disk;
 pub mod repo;
+pub mod scan;
 pub mod mount;

@@ -240,7 +240,7 @@ impl<'w> Commit<'w> {
 }
 
 /// Removes one ref, durably; tells whether it was there. Directories it leaves empty stay.
-pub(super) fn remove_ref(repository: &Repository, category: Category, name: &RefName) -> Result<bool> {
+fn remove_ref(repository: &Repository, category: Category, name: &RefName) -> Result<bool> {
     let mut components: Vec<&str> = vec![category.directory(), layout::REFS];
     components.extend(name.components());
     let Some(last) = components.pop() else { return Ok(false) };

@@ -1,18 +1,17 @@
 //! Roots held by mounts: while an image is mounted, a ref keeps it from collectors, ours and others'.
 //!
-//! The ref's name has the boot's id in it, so that records left behind by a crash are told from live ones.
+//! [`crate::mount::record`] makes and removes them. The ref's name has the boot's id in it, so that records
+//! left behind by a crash are told from live ones, which is done here.
 //!
 //! # Format
 //! `docs/formats/repository.md`, section 9.
 
 use rustix::fs::CWD;
 
-use super::{Writer, commit, layout};
+use super::layout;
 use crate::{
-    digest::ObjectId,
     disk::beneath,
-    error::{Category, Error, Result, Step},
-    name::RefName,
+    error::{Error, Result, Step},
 };
 
 /// The id of a boot of the kernel: 36 hexadecimal digits and dashes.
@@ -41,11 +40,6 @@ impl BootId {
         let good = text.len() == BOOT_ID_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         good.then(|| Self(text.to_owned()))
     }
-
-    /// Returns the ref that records a mount in this boot.
-    fn record(&self, mount_id: u64) -> Result<RefName> {
-        Ok(RefName::new(format!("{}/{}-{mount_id}", layout::MOUNTS, self.0))?)
-    }
 }
 
 /// Tells whether a ref below `images/refs/` records a mount of another boot.
@@ -58,26 +52,6 @@ pub(super) fn is_stale(name: &str, current: &BootId) -> bool {
         .filter(|_| record.get(BOOT_ID_LENGTH..).is_some_and(|rest| rest.starts_with('-')))
         .and_then(BootId::parse)
         .is_some_and(|boot| boot != *current)
-}
-
-impl Writer {
-    /// Records that an image is mounted; it is a root until the record is removed or the machine boots.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if the image has no entry, [`Error::Io`].
-    pub fn record_mount(&self, image: &ObjectId, boot: &BootId, mount_id: u64) -> Result<()> {
-        let mut commit = self.begin();
-        commit.image_ref(boot.record(mount_id)?, image);
-        commit.finish()
-    }
-
-    /// Removes the record of a mount; tells whether there was one.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn forget_mount(&self, boot: &BootId, mount_id: u64) -> Result<bool> {
-        commit::remove_ref(self, Category::Images, &boot.record(mount_id)?)
-    }
 }
 
 #[cfg(test)]

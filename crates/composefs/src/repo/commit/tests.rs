@@ -120,19 +120,3 @@ fn what_is_there_needs_no_barrier() {
             .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with(".symlink-") })
     );
 }
-
-#[test]
-fn mounts_are_roots_of_this_boot() {
-    use crate::repo::lease::BootId;
-    let directory = tempfile::tempdir().unwrap();
-    let writer = writer(&directory);
-    let image = writer.store_bytes(&[2; 100]).unwrap().id;
-    let boot = BootId::current().unwrap();
-    assert!(writer.record_mount(&image, &boot, 7).is_err());
-    let mut commit = writer.begin();
-    commit.image(image);
-    commit.finish().unwrap();
-    writer.record_mount(&image, &boot, 7).unwrap();
-    assert!(writer.forget_mount(&boot, 7).unwrap());
-    assert!(!writer.forget_mount(&boot, 7).unwrap());
-}
