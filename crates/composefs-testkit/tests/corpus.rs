@@ -15,6 +15,7 @@ macro_rules! targets {
 
 targets! {
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
+    meta: "../../../fuzz/fuzz_targets/meta.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",
 }

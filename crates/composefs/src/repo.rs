@@ -163,7 +163,6 @@ impl Writer {
     }
 
     /// Starts a commit of names.
-    #[must_use]
     pub fn begin(&self) -> Commit<'_> {
         Commit::new(self)
     }

@@ -228,7 +228,8 @@ impl Scan<'_> {
             match file.read(buffer) {
                 Ok(0) => break,
                 Ok(read) => {
-                    sink.push(buffer.get(..read).unwrap_or_default()).map_err(Error::io(Step::Write, path))?
+                    let bytes = buffer.get(..read).unwrap_or_default();
+                    sink.push(bytes).map_err(Error::io(Step::Write, path))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::io(Step::Read, path)(error)),
