@@ -19,7 +19,7 @@ use composefs::{
         OverlayVerity, UnmountWhen, VerityPolicy, unmount,
     },
     name::RefName,
-    repo::{InitOptions, OpenOptions, Repository, init},
+    repo::{GcOptions, GcPlan, InitOptions, OpenOptions, Repository, init},
 };
 use composefs_testkit::{skip_or_fail, vm::Machine};
 use rustix::fs::CWD;
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     fn mount(&self, options: &MountOptions) -> Result<Mounted> {
-        Ok(self.plan(options)?.apply(&self.mountpoint())?)
+        self.plan(options)?.apply(&self.mountpoint())
     }
 
     fn unmount(&self) -> bool {
@@ -378,6 +378,23 @@ fn a_mount_in_use_stays_unless_told() {
     // Whoever has a file open goes on reading, so the image stays a root.
     assert_eq!(io::read_to_string(file).unwrap().into_bytes(), contents(0));
     assert_eq!(scene.records().len(), 1);
+}
+
+#[test]
+fn a_mounted_image_is_not_garbage() {
+    if !is_root() {
+        skip_or_fail!("needs root");
+    }
+    let scene = Scene::new(Algorithm::Sha256, true, FormatVersion::V1);
+    scene.mount(&MountOptions::default()).unwrap();
+    let writer = scene.repository.writer().unwrap();
+    let mut commit = writer.begin();
+    commit.remove_image_ref(RefName::new("test").unwrap());
+    commit.finish().unwrap();
+    let garbage = || GcPlan::new(&scene.repository, &GcOptions::default()).unwrap().objects.len();
+    assert_eq!(garbage(), 0);
+    scene.unmount();
+    assert_eq!(garbage(), 1 + FILES.len());
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::{
     options::{Access, AttachPolicy, MountOptions, UpperLayer},
     overlay::{self, LayerSyntax, Layers, OverlayVerity},
     probe::{Feature, Kernel},
-    record::{self, MountRecord},
+    record::MountRecord,
 };
 
 /// An image to be mounted, with the store of its contents.
@@ -144,9 +144,8 @@ impl MountPlan {
     /// What was mounted before a failure is unmounted again.
     ///
     /// # Errors
-    /// [`MountError::Kernel`] with the step; a repository that cannot be written only leaves
-    /// [`Mounted::recorded`] false.
-    pub fn apply(&self, mountpoint: &Path) -> Result<Mounted> {
+    /// [`Error::Mount`] with the step; a repository that cannot be written only leaves [`Mounted::recorded`] false.
+    pub fn apply(&self, mountpoint: &Path) -> Result<Mounted, Error> {
         let span = tracing::info_span!("mount", target = %mountpoint.display(), digest = %self.source.id);
         let _entered = span.enter();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -177,9 +176,9 @@ impl MountPlan {
         let recorded = self.note(&record);
         if let Err(error) = place(&overlay, &target, mountpoint) {
             if recorded && let Some(repository) = &self.source.repository {
-                let _ = record::remove(repository, &record);
+                let _ = record.remove(repository);
             }
-            return Err(error);
+            return Err(error.into());
         }
         tracing::debug!(%attachment, syntax = %self.syntax, verity = %self.verity, "mounted");
         let mountpoint = mountpoint.to_owned();
@@ -231,7 +230,7 @@ impl MountPlan {
     /// Notes the mount in the repository, if it can be written.
     fn note(&self, record: &MountRecord) -> bool {
         let Some(repository) = &self.source.repository else { return false };
-        match record::add(repository, record, &self.source.id) {
+        match record.add(repository, &self.source.id) {
             Ok(recorded) => recorded,
             Err(error) => {
                 tracing::warn!(%error, "mount is not recorded: garbage collection does not know that the image is in use");

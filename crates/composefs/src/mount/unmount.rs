@@ -16,7 +16,7 @@ use crate::{disk::beneath, error::Result, repo::Repository};
 
 use super::{
     error::{MountError, MountStep},
-    record::{self, MountRecord},
+    record::MountRecord,
 };
 
 /// What to do with a mount that is in use.
@@ -59,7 +59,7 @@ pub fn unmount(mountpoint: &Path, repository: Option<&Repository>, when: Unmount
         error => MountError::kernel(MountStep::Unmount, mountpoint)(error),
     })?;
     match repository {
-        Some(repository) if when == UnmountWhen::Unused => record::remove(repository, &record),
+        Some(repository) if when == UnmountWhen::Unused => record.remove(repository),
         _ => Ok(false),
     }
 }
