@@ -193,8 +193,9 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::InUse`] if others keep the repository longer than `wait`, [`Error::InUseHere`] while a
-    /// [`Writer`] made from this handle or its clones lives.
+    /// [`Writer`] made from this handle or its clones lives, [`Error::ReadOnly`] as for a writer.
     pub fn sweeper(&self, wait: Wait) -> Result<Sweeper> {
+        self.check_writable()?;
         self.shared.locked.begin_sweeping(wait)?;
         Ok(Sweeper { repository: self.clone() })
     }

@@ -183,6 +183,16 @@ impl Names {
                 }
             }
         }
+        // A name that is not text cannot be said in a plan, so it stays with what it leads to.
+        for category in Category::ALL {
+            for entry in self.entries(category).iter().filter(|entry| entry.name_str().is_none()) {
+                match entry.target {
+                    Ok(id) if category == Category::Images => reach.image(id),
+                    Ok(id) => reach.stream(id),
+                    Err(_) => {}
+                }
+            }
+        }
         let streams: HashSet<ObjectId> =
             self.stream_entries.iter().filter_map(|entry| entry.target.ok()).collect();
         reach.walk(repository, &|id| streams.contains(id));
@@ -196,7 +206,7 @@ impl Names {
             let mut broken = 0_usize;
             let mut gone = HashSet::new();
             for entry in self.entries(category) {
-                let Ok(id) = &entry.target else { continue };
+                let (Ok(id), Some(_)) = (&entry.target, entry.name_str()) else { continue };
                 let dangling = !repository.has_object(id)?;
                 if dangling {
                     broken = broken.saturating_add(1);
@@ -217,7 +227,7 @@ impl Names {
                     doomed.mounts.push(path());
                     continue;
                 }
-                let Ok(target) = &link.target else { continue };
+                let (Ok(target), Some(_)) = (&link.target, link.name_str()) else { continue };
                 let absent = self.entry(category, target).is_none();
                 if absent || gone.contains(target.as_bytes()) {
                     broken = broken.saturating_add(1);

@@ -197,18 +197,29 @@ impl Repository {
     /// [`Error::ReadOnly`] for unknown features, version 0 or a forbidden upgrade, [`Error::InUseHere`]
     /// while a sweep goes on, [`Error::Io`].
     pub fn writer(&self) -> Result<Writer> {
-        let refuse = |reason| Err(Error::ReadOnly { path: self.path().to_owned(), reason });
+        self.check_writable()?;
         let repository = match self.origin() {
-            Origin::Meta(meta) if !meta.unknown_read_only.is_empty() => {
-                return refuse(ReadOnlyReason::UnknownFeatures(meta.unknown_read_only.clone()));
-            }
-            Origin::Meta(meta) if meta.version == 0 => return refuse(ReadOnlyReason::VersionZero),
-            Origin::Old { upgradable: false } => return refuse(ReadOnlyReason::NoUpgrade),
             Origin::Meta(_) => self.clone(),
+            Origin::Old { upgradable: false } => {
+                let reason = ReadOnlyReason::NoUpgrade;
+                return Err(Error::ReadOnly { path: self.path().to_owned(), reason });
+            }
             Origin::Old { .. } | Origin::Empty => self.with_meta()?,
         };
         let state = Arc::new(store::State::new(&repository)?);
         Ok(Writer { repository, state })
+    }
+
+    /// Refuses a repository whose settings allow reading only.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        let reason = match self.origin() {
+            Origin::Meta(meta) if !meta.unknown_read_only.is_empty() => {
+                ReadOnlyReason::UnknownFeatures(meta.unknown_read_only.clone())
+            }
+            Origin::Meta(meta) if meta.version == 0 => ReadOnlyReason::VersionZero,
+            _ => return Ok(()),
+        };
+        Err(Error::ReadOnly { path: self.path().to_owned(), reason })
     }
 
     /// Writes the missing `meta.json` and returns the repository as it is now.
