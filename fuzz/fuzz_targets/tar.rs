@@ -90,7 +90,7 @@ fn check_members(told: &[Told]) {
 }
 
 fn check_map(map: &SparseMap, mut stored: &[u8]) {
-    let (mut expander, mut size) = (map.expander(), 0);
+    let (mut expander, mut size) = (map.clone().into_expander(), 0);
     while let Some(piece) = expander.next(&mut stored) {
         size += match piece {
             Piece::Hole(len) => len,

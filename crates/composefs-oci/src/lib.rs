@@ -1,5 +1,22 @@
-//! OCI container images in a composefs repository.
+//! OCI container images in a composefs repository: pull, look up, build the image, seal.
+//!
+//! Start reading at [`pull`], which is the whole flow on a page. The modules are listed so that each uses only
+//! those above it; the functions of 0.3 are at the end.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod digest;
+pub mod ident;
+pub mod reference;
+pub mod model;
+pub mod decompress;
+pub mod error;
+pub mod transport;
+pub mod import;
+pub mod stored;
 pub mod rootfs;
+pub mod seal;
+pub mod find;
+pub mod pull;
+
+pub use error::{Error, Step};

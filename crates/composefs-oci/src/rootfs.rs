@@ -34,8 +34,10 @@ mod error;
 mod parent;
 mod hide;
 mod apply;
+pub mod image;
 
 pub use error::{MergeError, MergeFault};
+pub use image::{RootfsOptions, tree};
 
 use std::collections::{HashMap, HashSet};
 

@@ -108,8 +108,8 @@ impl SparseMap {
     }
 
     /// Starts expanding the stored data into the file.
-    pub fn expander(&self) -> Expander<'_> {
-        Expander { segments: &self.segments, size: self.size, position: 0 }
+    pub fn into_expander(self) -> Expander {
+        Expander { segments: self.segments.into_iter(), size: self.size, position: 0 }
     }
 
     pub(crate) fn set_inline_data(&mut self, data: Vec<u8>) {
@@ -128,22 +128,23 @@ pub enum Piece<'i> {
 
 /// Expands the stored data of a sparse member, pushed in any split, into pieces of the file in order.
 #[derive(Debug, Clone)]
-pub struct Expander<'m> {
-    segments: &'m [Segment],
+pub struct Expander {
+    segments: std::vec::IntoIter<Segment>,
     size: u64,
     position: u64,
 }
 
-impl Expander<'_> {
+impl Expander {
     /// Returns the next piece of the file; `None` when more stored data are needed or the file is complete.
     pub fn next<'i>(&mut self, stored: &mut &'i [u8]) -> Option<Piece<'i>> {
-        let start = self.segments.first().map_or(self.size, |segment| segment.offset);
+        let next = self.segments.as_slice().first().copied();
+        let start = next.map_or(self.size, |segment| segment.offset);
         if self.position < start {
             let hole = start.saturating_sub(self.position);
             self.position = start;
             return Some(Piece::Hole(hole));
         }
-        let (segment, rest) = self.segments.split_first()?;
+        let segment = next?;
         let end = segment.offset.saturating_add(segment.len);
         let piece = split_front(stored, end.saturating_sub(self.position));
         if piece.is_empty() {
@@ -151,14 +152,14 @@ impl Expander<'_> {
         }
         self.position = self.position.saturating_add(piece.len() as u64);
         if self.position == end {
-            self.segments = rest;
+            self.segments.next();
         }
         Some(Piece::Data(piece))
     }
 
     /// Whether the whole file has been given out.
     pub fn is_done(&self) -> bool {
-        self.segments.is_empty() && self.position == self.size
+        self.segments.as_slice().is_empty() && self.position == self.size
     }
 }
 
@@ -288,7 +289,7 @@ mod tests {
     }
 
     fn expand(map: &SparseMap, stored: &[u8], split: usize) -> Vec<u8> {
-        let (mut file, mut expander) = (Vec::new(), map.expander());
+        let (mut file, mut expander) = (Vec::new(), map.clone().into_expander());
         for mut chunk in stored.chunks(split).chain([&[][..]]) {
             while let Some(piece) = expander.next(&mut chunk) {
                 match piece {

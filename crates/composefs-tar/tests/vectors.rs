@@ -180,7 +180,8 @@ fn gnu_tars_sparse_members_expand() {
         let EntryKind::Regular { size: 20_000, content: Content::Sparse(map) } = entry.kind else {
             panic!("{name}")
         };
-        let (mut file, mut stored, mut expander) = (Vec::new(), stored.as_slice(), map.expander());
+        let (mut file, mut stored, mut expander) =
+            (Vec::new(), stored.as_slice(), map.clone().into_expander());
         while let Some(piece) = expander.next(&mut stored) {
             match piece {
                 Piece::Hole(len) => file.resize(file.len() + len as usize, 0),

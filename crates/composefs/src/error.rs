@@ -7,7 +7,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use crate::{
     digest::{Algorithm, ObjectId, VerityAlgorithm},
-    erofs::ReadError,
+    erofs::{ReadError, WriteError},
     filetree::{self, TreeError},
     mount::MountError,
     name::NameError,
@@ -235,6 +235,12 @@ pub enum Error {
     },
 
     // Refused.
+    /// A tree that no image can hold, or an image that could not be written.
+    #[error("EROFS image")]
+    ImageWrite {
+        /// Why.
+        source: Box<WriteError>,
+    },
     /// The caller asked for another algorithm than the repository's.
     #[error("repository is configured for {actual} but {wanted} was asked for")]
     AlgorithmMismatch {

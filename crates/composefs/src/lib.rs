@@ -18,4 +18,7 @@ pub mod error;
 mod disk;
 pub mod repo;
 pub mod scan;
+pub mod image;
 pub mod mount;
+
+pub use error::{Category, Error};

@@ -154,7 +154,7 @@ fn set_map(kind: &mut EntryKind, map: SparseMap) {
 
 /// The whole file of a map, for files of at most 64 bytes.
 fn expand(map: &SparseMap, mut stored: &[u8]) -> Vec<u8> {
-    let (mut file, mut expander) = (Vec::new(), map.expander());
+    let (mut file, mut expander) = (Vec::new(), map.clone().into_expander());
     while let Some(piece) = expander.next(&mut stored) {
         match piece {
             Piece::Hole(len) => file.extend(std::iter::repeat_n(0, usize::try_from(len).unwrap_or(0))),

@@ -63,6 +63,17 @@ impl VerityHasher {
         }
     }
 
+    /// Pushes so many zero bytes: the hole of a sparse file.
+    pub fn update_zeros(&mut self, bytes: u64) {
+        static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+        let mut left = bytes;
+        while left > 0 {
+            let now = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.update(ZEROS.get(..now).unwrap_or_default());
+            left -= now as u64;
+        }
+    }
+
     fn finish_leaf(&mut self) {
         let padding = (1 << self.lg_block_size) - self.leaf_bytes;
         pad(&mut self.leaf, padding);

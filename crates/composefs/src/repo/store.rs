@@ -342,6 +342,18 @@ impl ObjectFile {
         self.size
     }
 
+    /// Leaves a hole: so many zero bytes that take no space where the file system can do without.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write_hole(&mut self, bytes: u64) -> io::Result<()> {
+        let end = self.size.checked_add(bytes).ok_or(io::ErrorKind::FileTooLarge)?;
+        rustix::fs::ftruncate(self.temporary.fd(), end)?;
+        rustix::fs::seek(self.temporary.fd(), rustix::fs::SeekFrom::Start(end))?;
+        self.size = end;
+        Ok(())
+    }
+
     /// Stores the object under the digest of what was written.
     ///
     /// # Errors
@@ -384,6 +396,16 @@ impl ObjectWriter {
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
         self.file.size_bytes()
+    }
+
+    /// Leaves a hole: so many zero bytes that take no space where the file system can do without.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write_hole(&mut self, bytes: u64) -> io::Result<()> {
+        self.file.write_hole(bytes)?;
+        self.hasher.update_zeros(bytes);
+        Ok(())
     }
 
     /// Stores the object under the digest of what was written.

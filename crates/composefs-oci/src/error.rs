@@ -1,0 +1,287 @@
+//! The crate's one public error.
+
+use std::{fmt, io, path::PathBuf};
+
+use composefs::{name::NameError, splitstream::SplitstreamError};
+
+use crate::{
+    digest::{BlobFault, DiffId, Digest, ManifestDigest},
+    model::ModelError,
+    reference::ReferenceError,
+    rootfs::MergeError,
+};
+
+/// What was being done when a system call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Opening a file of the medium.
+    OpenSource,
+    /// Reading from the medium.
+    ReadSource,
+    /// Writing out.
+    Write,
+    /// Starting a thread.
+    Spawn,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenSource => "open",
+            Self::ReadSource => "read",
+            Self::Write => "write",
+            Self::Spawn => "start a thread for",
+        })
+    }
+}
+
+/// Why something with an image did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] composefs::error::Error),
+    /// A name that no tag or stream can have.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A text that is no reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A file of the medium.
+    #[error("{step} {place}")]
+    Source {
+        /// What was being done.
+        step: Step,
+        /// Which file.
+        place: String,
+        /// Why it did not work.
+        source: io::Error,
+    },
+    /// A directory or archive that is no OCI layout.
+    #[error("{} is no OCI layout: {reason}", path.display())]
+    NotALayout {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing on the medium is what was asked for.
+    #[error("{reference}: {reason}")]
+    NoSuchImage {
+        /// What was asked for.
+        reference: String,
+        /// Why nothing fits.
+        reason: String,
+        /// What is there.
+        present: Vec<String>,
+    },
+    /// A transport that needs the proxy.
+    #[error("{reference} needs the skopeo proxy")]
+    NeedsProxy {
+        /// The reference.
+        reference: String,
+    },
+    /// A descriptor of a type that has no business where it stands.
+    #[error("{digest}: media type {media_type} is neither a manifest nor an index of manifests")]
+    MediaType {
+        /// What it describes.
+        digest: String,
+        /// Its type.
+        media_type: String,
+    },
+    /// A document that is not what it should be.
+    #[error("{subject}")]
+    Model {
+        /// Its digest or path.
+        subject: String,
+        /// What is wrong.
+        source: ModelError,
+    },
+    /// A document larger than any real one.
+    #[error("{digest}: {size} bytes, more than {max}")]
+    TooLarge {
+        /// Which.
+        digest: Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A blob that is not on the medium.
+    #[error("blob {digest} is missing: {place}")]
+    BlobMissing {
+        /// Which.
+        digest: Digest,
+        /// Where it should be.
+        place: String,
+    },
+    /// A blob that is not what its descriptor says.
+    #[error("blob {digest}: {fault}")]
+    BlobMismatch {
+        /// The descriptor's digest.
+        digest: Digest,
+        /// How it differs.
+        fault: BlobFault,
+    },
+    /// A blob that could not be read or decompressed.
+    #[error("blob {digest}")]
+    BlobRead {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: io::Error,
+    },
+    /// A layer whose tar is not what the config promises.
+    #[error("layer {diff_id}: contents hash to {actual}")]
+    LayerMismatch {
+        /// What the config says.
+        diff_id: DiffId,
+        /// What the tar hashes to.
+        actual: DiffId,
+    },
+    /// A layer that is no tar archive.
+    #[error("layer {layer}")]
+    LayerTar {
+        /// Its diff_id, or its blob's digest.
+        layer: Digest,
+        /// What is wrong.
+        source: composefs_tar::Error,
+    },
+    /// A layer whose entries cannot be merged.
+    #[error("layer {diff_id}")]
+    Merge {
+        /// Which layer.
+        diff_id: DiffId,
+        /// Which entry, and why.
+        source: MergeError,
+    },
+    /// A tree that cannot be made an image.
+    #[error("image of {config}")]
+    Tree {
+        /// The config.
+        config: Digest,
+        /// What is wrong.
+        source: composefs::filetree::TreeError,
+    },
+    /// The manifest is not the one expected.
+    #[error("the manifest is {actual}, expected {expected}")]
+    UnexpectedManifest {
+        /// What was expected.
+        expected: ManifestDigest,
+        /// What was found.
+        actual: ManifestDigest,
+    },
+    /// A tag or digest that is not in the repository.
+    #[error("OCI reference not found: {0}")]
+    NotFound(String),
+    /// A splitstream that cannot be built or read on.
+    #[error("stream {subject}")]
+    Stream {
+        /// Its name.
+        subject: String,
+        /// What is wrong.
+        source: Box<SplitstreamError>,
+    },
+    /// A tree that no image can hold.
+    #[error("EROFS image")]
+    ImageWrite(#[source] composefs::erofs::WriteError),
+    /// A stored stream that contradicts itself or its name.
+    #[error("{subject}: {reason}")]
+    Damaged {
+        /// The stream.
+        subject: String,
+        /// How.
+        reason: String,
+    },
+    /// An image that is no container where one is needed.
+    #[error("{0} is an artifact, not a container image")]
+    NotAContainer(String),
+    /// An image without an EROFS image in the repository's format.
+    #[error("no composefs EROFS image linked to {0}")]
+    NoImage(String),
+    /// A config that was never sealed.
+    #[error("can only mount sealed containers")]
+    NotSealed,
+    /// A config without a config section cannot carry a label.
+    #[error("no config section to carry the seal")]
+    NoConfigSection,
+    /// The proxy.
+    #[cfg(feature = "proxy")]
+    #[error("{step} {reference} through skopeo")]
+    Proxy {
+        /// What was asked of it.
+        step: &'static str,
+        /// For which image.
+        reference: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    pub(crate) fn source(step: Step, place: impl fmt::Display, source: io::Error) -> Self {
+        Self::Source { step, place: place.to_string(), source }
+    }
+
+    pub(crate) fn stream(subject: impl fmt::Display, source: SplitstreamError) -> Self {
+        Self::Stream { subject: subject.to_string(), source: Box::new(source) }
+    }
+
+    pub(crate) fn model(subject: impl fmt::Display, source: ModelError) -> Self {
+        Self::Model { subject: subject.to_string(), source }
+    }
+
+    pub(crate) fn blob(digest: &Digest, fault: BlobFault) -> Self {
+        Self::BlobMismatch { digest: digest.clone(), fault }
+    }
+
+    /// Tells a fault of the contents from a failure to read them.
+    pub(crate) fn blob_io(digest: &Digest, error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<BlobFault>()) {
+            Some(fault) => Self::blob(digest, fault.clone()),
+            None => Self::BlobRead { digest: digest.clone(), source: error },
+        }
+    }
+
+    /// Returns what to do about it, in a sentence, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repository(error) => error.hint(),
+            Self::Reference(error) => error.hint(),
+            Self::NoSuchImage { present, .. } if !present.is_empty() => {
+                Some(format!("there are: {}", present.join(", ")))
+            }
+            Self::BlobMissing { .. } | Self::BlobMismatch { .. } => {
+                Some("the source is incomplete or was altered; nothing was stored under this name".to_owned())
+            }
+            Self::LayerMismatch { .. } => Some(
+                "the layout is damaged or was altered; nothing was stored under this layer's name".to_owned(),
+            ),
+            Self::NoImage(_) => Some("pull it again to build the image".to_owned()),
+            Self::NotFound(_) => Some("`cfsctl oci images` lists what is here".to_owned()),
+            Self::NotSealed => Some("`cfsctl oci seal` binds an image to its config".to_owned()),
+            Self::NotALayout { .. } => {
+                Some("an OCI layout has the files oci-layout and index.json".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells whether trying again may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Repository(error) => error.is_transient(),
+            Self::Source { source, .. } | Self::BlobRead { source, .. } => {
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+                )
+            }
+            _ => false,
+        }
+    }
+}

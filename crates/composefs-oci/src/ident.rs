@@ -1,0 +1,121 @@
+//! What streams of an image are called, and the keys under which they name others.
+//!
+//! # Format
+//! `docs/formats/oci.md`, section 1.
+
+use composefs::{
+    erofs::FormatVersion,
+    name::{NameError, RefName, StreamName, encode_component},
+};
+
+use crate::digest::{BlobDigest, ConfigDigest, DiffId, Digest, ManifestDigest};
+
+/// The directory of tags below `streams/refs/`.
+pub const TAGS: &str = "oci";
+/// The directory of referrers below `streams/refs/`.
+pub const REFERRERS: &str = "oci-referrers";
+
+const MANIFEST: &str = "oci-manifest-";
+const CONFIG: &str = "oci-config-";
+const LAYER: &str = "oci-layer-";
+const BLOB: &str = "oci-blob-";
+
+/// Names the stream of a manifest.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn manifest(digest: &ManifestDigest) -> Result<StreamName, NameError> {
+    StreamName::new(format!("{MANIFEST}{digest}"))
+}
+
+/// Names the stream of a config.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn config(digest: &ConfigDigest) -> Result<StreamName, NameError> {
+    StreamName::new(format!("{CONFIG}{digest}"))
+}
+
+/// Names the stream of a tar layer.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn layer(diff_id: &DiffId) -> Result<StreamName, NameError> {
+    StreamName::new(format!("{LAYER}{diff_id}"))
+}
+
+/// Names the stream of a free blob.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn blob(digest: &BlobDigest) -> Result<StreamName, NameError> {
+    StreamName::new(format!("{BLOB}{digest}"))
+}
+
+/// Reads the manifest digest out of a stream's name.
+#[must_use]
+pub fn parse_manifest(name: &str) -> Option<ManifestDigest> {
+    name.strip_prefix(MANIFEST)?.parse().ok()
+}
+
+/// Names the ref of a tag.
+///
+/// # Errors
+/// [`NameError`] for tags no file can be called, and for those that begin with `@`.
+pub fn tag(tag: &str) -> Result<RefName, NameError> {
+    if tag.starts_with('@') {
+        return Err(NameError::At(tag.to_owned()));
+    }
+    let encoded = encode_component(tag);
+    // Checked as one component first, so that the error shows the tag and not its directory.
+    StreamName::new(if encoded == "refs" { "x".to_owned() } else { encoded.clone() })?;
+    RefName::new(format!("{TAGS}/{encoded}"))
+}
+
+/// Names the ref that keeps an artifact with its subject.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn referrer(subject: &ManifestDigest, artifact: &ManifestDigest) -> Result<RefName, NameError> {
+    RefName::new(format!(
+        "{REFERRERS}/{}/{}",
+        encode_component(subject.as_str()),
+        encode_component(artifact.as_str())
+    ))
+}
+
+/// Returns the key under which a manifest stream names its config's stream.
+#[must_use]
+pub fn config_key(digest: &ConfigDigest) -> String {
+    format!("config:{digest}")
+}
+
+/// The key under which a config stream names the root file system's image.
+#[must_use]
+pub const fn image_key(version: FormatVersion) -> &'static str {
+    match version {
+        FormatVersion::V0 | FormatVersion::V1 => "composefs.image.v1",
+        FormatVersion::V2 => "composefs.image",
+    }
+}
+
+/// The key under which a config stream names the boot variant with default filtering.
+#[must_use]
+pub const fn boot_image_key(version: FormatVersion) -> &'static str {
+    match version {
+        FormatVersion::V0 | FormatVersion::V1 => "composefs.image.boot.v1",
+        FormatVersion::V2 => "composefs.image.boot",
+    }
+}
+
+/// Tells whether a key names an EROFS image.
+#[must_use]
+pub fn is_image_key(key: &str) -> bool {
+    key.starts_with("composefs.image")
+}
+
+/// Reads a key of a config stream as the diff_id (or blob digest) of a layer; `None` for our own keys.
+#[must_use]
+pub fn layer_key(key: &str) -> Option<Digest> {
+    if is_image_key(key) || key.starts_with("config:") { None } else { key.parse().ok() }
+}

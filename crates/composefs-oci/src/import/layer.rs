@@ -1,0 +1,367 @@
+//! Tar events of a layer to objects and a splitstream.
+//!
+//! One pass: every byte of the tar goes through the diff_id's hash; contents of files also through the fs-verity
+//! hash, then to the store. Members up to [`WHOLE_MAX`] are hashed in memory and stored in batches by the pool;
+//! larger ones are written while they are hashed.
+
+use std::io::{self, Read, Write as _};
+
+use composefs::{
+    digest::{ObjectId, VerityHasher},
+    progress::Observer,
+    repo::{Batch, IngestStats, Lane, ObjectWriter, StorePool, Writer},
+    splitstream::{Builder, ContentType},
+};
+use composefs_tar::{Content, EntryKind, Event, Member, Mode, Options, Parser, SparseMap};
+
+use crate::{
+    digest::{DiffId, Digest, DigestHasher},
+    error::Error,
+    model::media_type::Compression,
+};
+
+use super::{
+    pipeline::{self, Blob, Chunks, Stop},
+    sparse::Expanding,
+    spool::{StreamSpool, stream_error, write_error},
+};
+
+/// Files up to this size are held in memory until they are stored.
+const WHOLE_MAX: u64 = 1 << 20;
+/// All expanded sparse files of a layer together; an archive gets them for next to nothing.
+const SPARSE_TOTAL_MAX: u64 = 256 << 30;
+
+/// What a layer's contents must hash to.
+#[derive(Clone, Debug)]
+pub enum LayerDigest {
+    /// The tar's digest, from the config.
+    DiffId(DiffId),
+    /// Nothing is known before; the digest is computed with SHA-256.
+    Unknown,
+}
+
+/// A layer whose objects are stored and whose digests agree. Nothing names it yet.
+#[derive(Clone, Debug)]
+pub struct ImportedLayer {
+    /// The digest of its tar.
+    pub diff_id: DiffId,
+    /// The id of its stream, which is stored as an object.
+    pub stream: ObjectId,
+    /// What it holds.
+    pub stats: LayerStats,
+    /// What was stored of its files.
+    pub objects: IngestStats,
+}
+
+/// Sizes of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerStats {
+    /// Bytes of the tar.
+    pub tar_bytes: u64,
+    /// Of these, bytes that are inline in the stream.
+    pub inline_bytes: u64,
+    /// What the blob was compressed with.
+    pub compression: Option<Compression>,
+}
+
+/// Imports layers into one repository.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerImporter<'a> {
+    writer: &'a Writer,
+    pool: &'a StorePool,
+    mode: Mode,
+}
+
+impl<'a> LayerImporter<'a> {
+    /// Makes an importer that stores through `pool`.
+    #[must_use]
+    pub const fn new(writer: &'a Writer, pool: &'a StorePool, mode: Mode) -> Self {
+        Self { writer, pool, mode }
+    }
+
+    /// Imports a blob: checks it against its digest and size, and its contents against `expected`.
+    ///
+    /// # Errors
+    /// [`Error::BlobMismatch`], [`Error::LayerMismatch`], [`Error::LayerTar`], and what storing gives. Objects may
+    /// have been stored then; nothing names them.
+    pub fn import<R: Read + Send>(
+        &self,
+        reader: R,
+        digest: &Digest,
+        size: Option<u64>,
+        expected: &LayerDigest,
+        observer: &dyn Observer,
+    ) -> Result<ImportedLayer, Error> {
+        let blob = Blob { reader, digest, size, observer };
+        let name = match expected {
+            LayerDigest::DiffId(diff_id) => diff_id.digest().clone(),
+            LayerDigest::Unknown => digest.clone(),
+        };
+        let hasher = name.hasher().ok_or_else(|| {
+            Error::blob(&name, crate::digest::BlobFault::Algorithm(name.algorithm().to_owned()))
+        })?;
+        let split = pipeline::with_contents(blob, |chunks, compression| {
+            let splitter = Splitter::new(self, name.clone(), hasher)?;
+            splitter.run(chunks, digest).map(|mut split| {
+                split.stats.compression = Some(compression);
+                split
+            })
+        })?;
+        self.finish(split, expected)
+    }
+
+    /// Imports an uncompressed or compressed tar that comes without a descriptor.
+    ///
+    /// # Errors
+    /// As [`LayerImporter::import`].
+    pub fn import_tar<R: Read + Send>(
+        &self,
+        mut reader: R,
+        expected: &LayerDigest,
+    ) -> Result<ImportedLayer, Error> {
+        let name = match expected {
+            LayerDigest::DiffId(diff_id) => diff_id.digest().clone(),
+            LayerDigest::Unknown => Digest::sha256(b""),
+        };
+        let hasher = name.hasher().ok_or_else(|| {
+            Error::blob(&name, crate::digest::BlobFault::Algorithm(name.algorithm().to_owned()))
+        })?;
+        let mut chunks = Plain { reader: &mut reader, buffer: vec![0; crate::decompress::BUFFER] };
+        let split = Splitter::new(self, name.clone(), hasher)
+            .and_then(|splitter| splitter.run(&mut chunks, &name))
+            .map_err(|stop| match stop {
+                Stop::Bytes(error) | Stop::Other(error) => error,
+            })?;
+        self.finish(split, expected)
+    }
+
+    fn finish(&self, split: Split, expected: &LayerDigest) -> Result<ImportedLayer, Error> {
+        if let LayerDigest::DiffId(diff_id) = expected
+            && *diff_id != split.diff_id
+        {
+            return Err(Error::LayerMismatch { diff_id: diff_id.clone(), actual: split.diff_id });
+        }
+        let objects = split.lane.finish()?;
+        let stream = split.spool.finish(self.writer, split.builder, split.diff_id.digest())?;
+        Ok(ImportedLayer { diff_id: split.diff_id, stream, stats: split.stats, objects })
+    }
+}
+
+struct Plain<'a, R> {
+    reader: &'a mut R,
+    buffer: Vec<u8>,
+}
+
+impl<R: Read> Chunks for Plain<'_, R> {
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
+            match self.reader.read(&mut self.buffer) {
+                Ok(0) => return Ok(None),
+                Ok(got) => return Ok(self.buffer.get(..got)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A tar that was split whole.
+struct Split {
+    diff_id: DiffId,
+    builder: Builder,
+    spool: StreamSpool,
+    lane: Lane,
+    stats: LayerStats,
+}
+
+/// The file that is being received.
+enum Current {
+    None,
+    /// In the batch's buffer, from this offset on.
+    Small {
+        start: usize,
+        hasher: VerityHasher,
+    },
+    /// Written while it is hashed.
+    Large(ObjectWriter),
+}
+
+struct Splitter<'a> {
+    importer: &'a LayerImporter<'a>,
+    name: Digest,
+    parser: Parser,
+    diff: DigestHasher,
+    builder: Builder,
+    spool: StreamSpool,
+    lane: Lane,
+    batch: Batch,
+    current: Current,
+    external_size: u64,
+    /// The expanded file of a sparse member, written beside its stored data.
+    sparse: Option<Expanding>,
+    sparse_left: u64,
+    stats: LayerStats,
+}
+
+fn other(error: impl Into<Error>) -> Stop {
+    Stop::Other(error.into())
+}
+
+impl<'a> Splitter<'a> {
+    fn new(importer: &'a LayerImporter<'a>, name: Digest, diff: DigestHasher) -> Result<Self, Stop> {
+        let builder = Builder::new(importer.writer.algorithm(), ContentType::OCI_LAYER)
+            .map_err(|e| other(stream_error(&name, e)))?;
+        let lane = importer.pool.lane();
+        Ok(Self {
+            importer,
+            parser: Parser::new(Options::default().mode(importer.mode)),
+            diff,
+            builder,
+            spool: StreamSpool::default(),
+            batch: lane.batch(),
+            lane,
+            current: Current::None,
+            external_size: 0,
+            sparse: None,
+            sparse_left: SPARSE_TOTAL_MAX,
+            stats: LayerStats::default(),
+            name,
+        })
+    }
+
+    fn run(mut self, chunks: &mut dyn Chunks, blob: &Digest) -> Result<Split, Stop> {
+        loop {
+            let chunk = chunks.next().map_err(|error| Stop::Bytes(Error::blob_io(blob, error)))?;
+            let Some(mut input) = chunk else { break };
+            self.diff.update(input);
+            self.stats.tar_bytes += input.len() as u64;
+            while let Some(event) = self.parser.parse(&mut input).map_err(|source| self.tar_error(source))? {
+                self.event(event)?;
+            }
+            self.spool.take(&mut self.builder, self.importer.writer).map_err(other)?;
+        }
+        self.parser.finish().map_err(|source| self.tar_error(source))?;
+        self.flush()?;
+        let diff_id = DiffId::new(self.diff.finish());
+        Ok(Split { diff_id, builder: self.builder, spool: self.spool, lane: self.lane, stats: self.stats })
+    }
+
+    fn tar_error(&self, source: composefs_tar::Error) -> Stop {
+        Stop::Bytes(Error::LayerTar { layer: self.name.clone(), source })
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), Stop> {
+        match event {
+            Event::Inline(bytes) => {
+                self.stats.inline_bytes += bytes.len() as u64;
+                self.builder.inline(bytes).map_err(|error| other(stream_error(&self.name, error)))
+            }
+            Event::Member(member) => {
+                if let Some(map) = sparse_map(&member) {
+                    let stored = map.inline_data().unwrap_or_default().to_vec();
+                    self.begin_sparse(map.clone())?;
+                    self.expand(&stored)?;
+                    self.end_sparse()?;
+                }
+                Ok(())
+            }
+            Event::Begin(member) => self.begin(&member),
+            Event::Content(bytes) => self.content(bytes),
+            Event::End => self.end(),
+        }
+    }
+
+    fn begin(&mut self, member: &Member) -> Result<(), Stop> {
+        let size = member.external.unwrap_or_default();
+        self.external_size = size;
+        self.current = if size <= WHOLE_MAX {
+            Current::Small {
+                start: self.batch.buffer.len(),
+                hasher: VerityHasher::new(self.importer.writer.algorithm()),
+            }
+        } else {
+            Current::Large(self.importer.writer.object_writer(size).map_err(other)?)
+        };
+        if let Some(map) = sparse_map(member) {
+            self.begin_sparse(map.clone())?;
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        match &mut self.current {
+            Current::Small { hasher, .. } => {
+                hasher.update(bytes);
+                self.batch.buffer.extend_from_slice(bytes);
+            }
+            Current::Large(object) => object.write_all(bytes).map_err(|error| other(write_error(error)))?,
+            Current::None => {}
+        }
+        if self.sparse.is_some() {
+            self.expand(bytes)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Stop> {
+        let id = match std::mem::replace(&mut self.current, Current::None) {
+            Current::None => return Ok(()),
+            Current::Small { start, hasher } => {
+                let id = hasher.finish();
+                self.batch.items.push((id, start..self.batch.buffer.len()));
+                id
+            }
+            Current::Large(object) => {
+                let stored = object.finish().map_err(other)?;
+                self.lane.count(stored.size, stored.new);
+                stored.id
+            }
+        };
+        self.builder
+            .external(&id, self.external_size)
+            .map_err(|error| other(stream_error(&self.name, error)))?;
+        if self.sparse.is_some() {
+            self.end_sparse()?;
+        }
+        if self.batch.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, self.lane.batch());
+        self.lane.submit(batch).map_err(other)
+    }
+
+    fn begin_sparse(&mut self, map: SparseMap) -> Result<(), Stop> {
+        self.sparse_left = self.sparse_left.checked_sub(map.size()).ok_or_else(|| {
+            Stop::Other(Error::Damaged {
+                subject: format!("layer {}", self.name),
+                reason: format!("its sparse files together are larger than {SPARSE_TOTAL_MAX} bytes"),
+            })
+        })?;
+        let object = self.importer.writer.object_writer(map.stored_size()).map_err(other)?;
+        self.sparse = Some(Expanding::new(map, object));
+        Ok(())
+    }
+
+    fn expand(&mut self, stored: &[u8]) -> Result<(), Stop> {
+        self.sparse.as_mut().map_or(Ok(()), |sparse| sparse.push(stored).map_err(other))
+    }
+
+    fn end_sparse(&mut self) -> Result<(), Stop> {
+        let Some(sparse) = self.sparse.take() else { return Ok(()) };
+        let stored = sparse.finish().map_err(other)?;
+        self.builder.object_ref(&stored.id).map_err(|error| other(stream_error(&self.name, error)))
+    }
+}
+
+/// The map of a member whose file must be expanded.
+fn sparse_map(member: &Member) -> Option<&SparseMap> {
+    match &member.entry.as_ref().ok()?.kind {
+        EntryKind::Regular { content: Content::Sparse(map), .. } => Some(map),
+        _ => None,
+    }
+}

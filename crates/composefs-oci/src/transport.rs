@@ -1,0 +1,58 @@
+//! Where images come from: a medium gives an index or a manifest, and blobs by descriptor.
+
+mod archive_index;
+pub mod layout;
+pub mod oci_archive;
+mod select;
+
+use std::io::Read;
+
+use oci_spec::image::Descriptor;
+
+use crate::{digest::Digest, error::Error, model::platform::Platform, reference::Reference};
+
+pub(crate) use layout::read_document;
+
+/// The bytes of a manifest, an index or a config, checked against the digest under which they were asked for.
+pub type Document = Vec<u8>;
+
+/// A manifest that was chosen on a medium.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// The manifest's bytes.
+    pub bytes: Document,
+    /// Its digest, which the bytes have.
+    pub digest: Digest,
+    /// What a user should know about the choice.
+    pub warning: Option<String>,
+}
+
+/// A medium that holds images. What it gives is not believed by anybody: the importer checks every blob.
+pub trait Source: Send + Sync {
+    /// Returns the reference in words for messages.
+    fn describe(&self) -> String;
+
+    /// Finds the manifest that the reference and the platform mean.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`] with what is there, and what reading gives.
+    fn manifest(&self, platform: &Platform) -> Result<Chosen, Error>;
+
+    /// Opens a blob. It is called from several threads at once.
+    ///
+    /// # Errors
+    /// [`Error::BlobMissing`], [`Error::Source`].
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+}
+
+/// Opens the medium of a reference that is spoken natively.
+///
+/// # Errors
+/// [`Error::NoSuchImage`], [`Error::Source`]; [`Error::NeedsProxy`] for transports that only the proxy speaks.
+pub fn open(reference: &Reference) -> Result<Box<dyn Source>, Error> {
+    match reference {
+        Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
+        Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
+        Reference::Proxy(text) => Err(Error::NeedsProxy { reference: text.clone() }),
+    }
+}
