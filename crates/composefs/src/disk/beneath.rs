@@ -117,22 +117,27 @@ pub(crate) struct Listed {
     pub(crate) kind: FileType,
 }
 
-/// Lists a directory: `.` and `..` left out, sorted bytewise, types looked up where the file system gives none.
-pub(crate) fn list(directory: impl AsFd) -> io::Result<Vec<Listed>> {
-    let directory = directory.as_fd();
-    let mut names = Vec::new();
+/// Calls `found` with every name in a directory but `.` and `..`, as the file system has them.
+pub(crate) fn each(directory: impl AsFd, found: &mut dyn FnMut(&CStr, FileType)) -> io::Result<()> {
     // A fresh description: the position in the directory belongs to it.
     let fd = openat(directory, c".", DIRECTORY, Mode::empty())?;
     let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
     let mut entries = RawDir::new(fd, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
-        let name: &CStr = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            found(name, entry.file_type());
         }
-        names.push(Listed { name: name.to_owned(), kind: entry.file_type() });
     }
+    Ok(())
+}
+
+/// Lists a directory: `.` and `..` left out, sorted bytewise, types looked up where the file system gives none.
+pub(crate) fn list(directory: impl AsFd) -> io::Result<Vec<Listed>> {
+    let directory = directory.as_fd();
+    let mut names = Vec::new();
+    each(directory, &mut |name, kind| names.push(Listed { name: name.to_owned(), kind }))?;
     names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for listed in &mut names {
         if listed.kind == FileType::Unknown

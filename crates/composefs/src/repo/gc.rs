@@ -7,12 +7,13 @@
 //! # Format
 //! `docs/formats/repository.md`, section 7.
 
+mod garbage;
 pub mod sweep;
 
 use std::{collections::HashSet, fmt, time::SystemTime};
 
 use rustix::{
-    fs::{AtFlags, FileType, statat},
+    fs::FileType,
     time::{ClockId, clock_gettime},
 };
 use serde::{Serialize, Serializer};
@@ -281,7 +282,11 @@ impl GcPlan {
             names_read: names,
             reach,
         };
-        plan.find_garbage(repository, sweep)?;
+        let found = garbage::find(repository, &plan.reach)?;
+        plan.foreign = found.foreign;
+        if sweep {
+            plan.objects = found.objects;
+        }
         plan.find_temporaries(repository)?;
         plan.unreadable = plan.reach.take_unreadable();
         Ok(plan)
@@ -297,48 +302,6 @@ impl GcPlan {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|garbage| garbage.size).fold(0, u64::saturating_add)
-    }
-
-    fn find_garbage(&mut self, repository: &Repository, sweep: bool) -> Result<()> {
-        let Some(objects) = repository.objects()? else { return Ok(()) };
-        let objects_path = repository.path_of(layout::OBJECTS);
-        for Listed { name: prefix, kind } in
-            beneath::list(objects).map_err(Error::io(Step::List, &objects_path))?
-        {
-            let path = path_text(layout::OBJECTS, prefix.as_bytes());
-            let digits = prefix.as_bytes();
-            if kind != FileType::Directory || digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                if !digits.starts_with(OBJECT_PREFIX.as_bytes()) {
-                    self.foreign.push(path);
-                }
-                continue;
-            }
-            let Some(directory) = beneath::open_directory(objects, &objects_path, [digits])? else {
-                continue;
-            };
-            let full = objects_path.join(beneath::os(digits));
-            for Listed { name, .. } in beneath::list(&directory).map_err(Error::io(Step::List, &full))? {
-                let hex = [digits, name.as_bytes()].concat();
-                // An upper-case name would be another file than the id's.
-                let id = ObjectId::from_hex(repository.algorithm(), &hex)
-                    .ok()
-                    .filter(|_| !hex.iter().any(u8::is_ascii_uppercase));
-                let Some(id) = id else {
-                    self.foreign.push(path_text(&path, name.as_bytes()));
-                    continue;
-                };
-                if !sweep || self.reach.is_live(&id) {
-                    continue;
-                }
-                let stat = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
-                let stat = beneath::optional(stat)
-                    .map_err(|errno| repository.object_error(Step::Stat, &id, errno.into()))?;
-                if let Some(stat) = stat {
-                    self.objects.push(Garbage { id, size: beneath::size(&stat) });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Finds temporaries older than this boot or a day.

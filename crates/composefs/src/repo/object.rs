@@ -105,8 +105,8 @@ impl Repository {
     pub fn check_object(&self, id: &ObjectId) -> Result<u64> {
         let opened = self.open_measured(id)?;
         if !opened.measured {
-            let (actual, _) =
-                hash_file(opened.fd, id).map_err(|error| self.object_error(Step::Read, id, error))?;
+            let actual = hash_file(opened.fd, opened.size, id)
+                .map_err(|error| self.object_error(Step::Read, id, error))?;
             if actual != *id {
                 return Err(Error::ObjectMismatch { id: *id, actual });
             }
@@ -152,11 +152,13 @@ impl Repository {
     }
 }
 
-/// Computes the digest of a file from where it stands, and how many bytes were read.
-pub(super) fn hash_file(fd: impl Into<OwnedFd>, like: &ObjectId) -> io::Result<(ObjectId, u64)> {
-    let mut file = File::from(fd.into());
+/// Computes the digest of a file that is said to have `size` bytes, from where it stands.
+fn hash_file(fd: OwnedFd, size: u64, like: &ObjectId) -> io::Result<ObjectId> {
+    let mut file = File::from(fd);
     let mut hasher = VerityHasher::new(like.algorithm());
-    let mut buffer = vec![0; READ_SIZE];
+    // Most files are small, and clearing a large buffer costs as much as hashing them.
+    let room = usize::try_from(size).unwrap_or(READ_SIZE).clamp(4096, READ_SIZE);
+    let mut buffer = vec![0; room];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => break,
@@ -165,8 +167,7 @@ pub(super) fn hash_file(fd: impl Into<OwnedFd>, like: &ObjectId) -> io::Result<(
             Err(error) => return Err(error),
         }
     }
-    let size = hasher.size_bytes();
-    Ok((hasher.finish(), size))
+    Ok(hasher.finish())
 }
 
 /// What a file must hold to be the object it is named.

@@ -1,0 +1,121 @@
+//! Finding the objects that nothing needs: one look at every name in the store.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::BorrowedFd,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rustix::fs::FileType;
+
+use super::{
+    super::{Repository, layout, reach::Reach},
+    Garbage, path_text,
+};
+use crate::{
+    digest::ObjectId,
+    disk::{
+        beneath::{self, Listed},
+        publish::OBJECT_PREFIX,
+    },
+    error::{Error, Result, Step},
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Objects that nothing needs, by id.
+    pub(super) objects: Vec<Garbage>,
+    /// Names that are none of an object's, sorted paths below the repository.
+    pub(super) foreign: Vec<String>,
+}
+
+/// Looks at all objects, on all cores: with nothing to do this is most of a collection.
+pub(super) fn find(repository: &Repository, reach: &Reach) -> Result<Found> {
+    let Some(objects) = repository.objects()? else { return Ok(Found::default()) };
+    let path = repository.path_of(layout::OBJECTS);
+    let mut found = Found::default();
+    let mut prefixes = Vec::new();
+    for Listed { name, kind } in beneath::list(objects).map_err(Error::io(Step::List, &path))? {
+        let digits = name.as_bytes();
+        if kind == FileType::Directory && digits.len() == 2 && digits.iter().all(is_lower_hex) {
+            prefixes.push(name);
+        } else if !digits.starts_with(OBJECT_PREFIX.as_bytes()) {
+            found.foreign.push(path_text(layout::OBJECTS, digits));
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let result = Mutex::new(Ok(found));
+    let work = || {
+        while let Some(prefix) = prefixes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let part = look(repository, objects, &path, prefix, reach);
+            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
+            match (part, &mut *result) {
+                (Ok(mut part), Ok(found)) => {
+                    found.objects.append(&mut part.objects);
+                    found.foreign.append(&mut part.foreign);
+                }
+                (Err(error), Ok(_)) => *result = Err(error),
+                (_, Err(_)) => return,
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(prefixes.len());
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut found = result.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    // A plan must not depend on threads or on the order a file system lists names in.
+    found.objects.sort_unstable_by_key(|garbage| garbage.id);
+    found.foreign.sort_unstable();
+    Ok(found)
+}
+
+const fn is_lower_hex(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+fn look(
+    repository: &Repository,
+    objects: BorrowedFd<'_>,
+    path: &Path,
+    prefix: &CString,
+    reach: &Reach,
+) -> Result<Found> {
+    let mut found = Found::default();
+    let Some(directory) = beneath::open_directory(objects, path, [prefix.as_bytes()])? else {
+        return Ok(found);
+    };
+    let full = path.join(beneath::os(prefix.as_bytes()));
+    let mut hex = prefix.as_bytes().to_vec();
+    let mut failed = Ok(());
+    let mut each = |name: &CStr, _| {
+        hex.truncate(prefix.as_bytes().len());
+        hex.extend_from_slice(name.to_bytes());
+        // An upper-case name is another file than the id's.
+        let id =
+            ObjectId::from_hex(repository.algorithm(), &hex).ok().filter(|_| hex.iter().all(is_lower_hex));
+        let Some(id) = id else {
+            let directory = path_text(layout::OBJECTS, prefix.as_bytes());
+            found.foreign.push(path_text(&directory, name.to_bytes()));
+            return;
+        };
+        if reach.is_live(&id) || failed.is_err() {
+            return;
+        }
+        match beneath::stat(&directory, name) {
+            Ok(Some(stat)) => found.objects.push(Garbage { id, size: beneath::size(&stat) }),
+            Ok(None) => {}
+            Err(errno) => failed = Err(repository.object_error(Step::Stat, &id, errno.into())),
+        }
+    };
+    beneath::each(&directory, &mut each).map_err(Error::io(Step::List, full))?;
+    failed.map(|()| found)
+}
