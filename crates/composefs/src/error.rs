@@ -8,7 +8,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use crate::{
     digest::{Algorithm, ObjectId, VerityAlgorithm},
     erofs::{ReadError, WriteError},
-    filetree::{self, TreeError},
+    filetree::TreeError,
     mount::MountError,
     name::NameError,
     repo::meta::MetaError,
@@ -448,11 +448,5 @@ impl Error {
             }
             _ => return None,
         })
-    }
-}
-
-impl From<filetree::NameError> for Error {
-    fn from(source: filetree::NameError) -> Self {
-        Self::Tree { path: PathBuf::new(), source: source.into() }
     }
 }

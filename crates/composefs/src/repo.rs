@@ -189,7 +189,8 @@ impl Drop for Sweeper {
 }
 
 impl Repository {
-    /// Takes the exclusive lock. What was read before must be read again: the conversion is not atomic.
+    /// Takes the exclusive lock. What was read before must be read again: the conversion is not atomic, and
+    /// while it waits, clones of this handle read without protection from other collectors.
     ///
     /// # Errors
     /// [`Error::InUse`] if others keep the repository longer than `wait`, [`Error::InUseHere`] while a

@@ -33,11 +33,14 @@ pub struct ReadLimits {
     /// The most bytes of attributes, contents and targets in one tree; 2 GiB. Attributes are shared in an
     /// image and not in a tree, so this can be more than the image has.
     pub tree_bytes: u64,
+    /// Whether a NUL in a name ends it, as it does for programs that read a mounted image, instead of being
+    /// refused. The images of composefs 0.3 have such names, from GNU's long ones.
+    pub nul_ends_names: bool,
 }
 
 impl Default for ReadLimits {
     fn default() -> Self {
-        Self { image_bytes: 1 << 30, tree_bytes: 2 << 30 }
+        Self { image_bytes: 1 << 30, tree_bytes: 2 << 30, nul_ends_names: false }
     }
 }
 
@@ -46,6 +49,13 @@ impl ReadLimits {
     #[must_use]
     pub const fn image_bytes(mut self, bytes: u64) -> Self {
         self.image_bytes = bytes;
+        self
+    }
+
+    /// Lets a NUL end a name.
+    #[must_use]
+    pub const fn nul_ends_names(mut self, ends: bool) -> Self {
+        self.nul_ends_names = ends;
         self
     }
 
@@ -67,6 +77,7 @@ pub struct Image<'i> {
     build_nanos: u32,
     xattr_base: u64,
     tree_bytes: u64,
+    nul_ends_names: bool,
 }
 
 /// Cuts out a range, if all of it is there.
@@ -101,6 +112,7 @@ impl<'i> Image<'i> {
             build_nanos: superblock.build_nanos,
             xattr_base: u64::from(superblock.xattr_block).saturating_mul(BLOCK_SIZE),
             tree_bytes: limits.tree_bytes,
+            nul_ends_names: limits.nul_ends_names,
         })
     }
 

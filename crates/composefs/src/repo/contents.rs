@@ -61,7 +61,9 @@ impl Repository {
     pub fn image_objects(&self, id: &ObjectId) -> Result<Vec<ObjectId>> {
         let bytes = self.read_image(id)?;
         let wrap = |source| Error::Image { id: *id, source: Box::new(source) };
-        let image = Image::open(&bytes, &ReadLimits::default()).map_err(wrap)?;
+        // Images of 0.3 must not keep all garbage for the sake of a name.
+        let limits = ReadLimits::default().nul_ends_names(true);
+        let image = Image::open(&bytes, &limits).map_err(wrap)?;
         erofs::object_ids(&image, self.algorithm()).map_err(wrap)
     }
 

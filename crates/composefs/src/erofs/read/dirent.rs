@@ -31,16 +31,17 @@ impl Entry<'_> {
 struct Block<'i> {
     bytes: &'i [u8],
     count: usize,
+    nul_ends_names: bool,
 }
 
 impl<'i> Block<'i> {
-    fn new(bytes: &'i [u8]) -> Result<Self, Fault> {
+    fn new(bytes: &'i [u8], nul_ends_names: bool) -> Result<Self, Fault> {
         let first = Dirent::parse_prefix(bytes).ok_or(Fault::DirectoryBlock)?;
         let names_at = usize::from(first.name_offset);
         if names_at == 0 || names_at > bytes.len() || !names_at.is_multiple_of(Dirent::SIZE) {
             return Err(Fault::DirectoryBlock);
         }
-        Ok(Self { bytes, count: names_at / Dirent::SIZE })
+        Ok(Self { bytes, count: names_at / Dirent::SIZE, nul_ends_names })
     }
 
     fn dirent(&self, index: usize) -> Option<Dirent> {
@@ -60,6 +61,8 @@ impl<'i> Block<'i> {
             // Only the end of the block or a NUL ends the last name.
             rest.split(|byte| *byte == 0).next().unwrap_or_default()
         };
+        let name =
+            if self.nul_ends_names { name.split(|byte| *byte == 0).next().unwrap_or_default() } else { name };
         if name.is_empty() || name.len() > Name::MAX || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(Fault::Name(name.iter().copied().take(Name::MAX).collect()));
         }
@@ -79,11 +82,11 @@ pub struct Entries<'i> {
 }
 
 impl<'i> Entries<'i> {
-    pub(super) const fn new(contents: Contents<'i>) -> Self {
+    pub(super) const fn new(contents: Contents<'i>, nul_ends_names: bool) -> Self {
         Self {
             contents,
             next_block: 0,
-            block: Block { bytes: &[], count: 0 },
+            block: Block { bytes: &[], count: 0, nul_ends_names },
             next: 0,
             previous: &[],
             failed: false,
@@ -105,7 +108,7 @@ impl<'i> Entries<'i> {
     fn advance(&mut self) -> Result<Option<Entry<'i>>, Fault> {
         if self.next >= self.block.count {
             let Some(bytes) = self.block(self.next_block) else { return Ok(None) };
-            self.block = Block::new(bytes)?;
+            self.block = Block::new(bytes, self.block.nul_ends_names)?;
             self.next_block = self.next_block.saturating_add(1);
             self.next = 0;
         }
@@ -125,14 +128,14 @@ impl<'i> Entries<'i> {
         while low < high {
             let middle = low.midpoint(high);
             let Some(bytes) = self.block(middle) else { break };
-            if Block::new(bytes)?.entry(0)?.name <= name {
+            if Block::new(bytes, self.block.nul_ends_names)?.entry(0)?.name <= name {
                 low = middle.saturating_add(1);
             } else {
                 high = middle;
             }
         }
         let Some(bytes) = low.checked_sub(1).and_then(|index| self.block(index)) else { return Ok(None) };
-        let block = Block::new(bytes)?;
+        let block = Block::new(bytes, self.block.nul_ends_names)?;
         for index in 0..block.count {
             let entry = block.entry(index)?;
             if entry.name == name {

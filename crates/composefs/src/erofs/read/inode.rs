@@ -222,7 +222,9 @@ impl<'i> Inode<'i> {
     /// Walks the names of a directory in order, `.` and `..` among them; nothing if this is none.
     #[must_use]
     pub const fn entries(&self) -> Entries<'i> {
-        Entries::new(if self.is_directory() { self.contents() } else { Contents { blocks: &[], tail: &[] } })
+        let contents =
+            if self.is_directory() { self.contents() } else { Contents { blocks: &[], tail: &[] } };
+        Entries::new(contents, self.image.nul_ends_names)
     }
 
     /// Finds a name in a directory by bisection; `.` and `..` are never found.
