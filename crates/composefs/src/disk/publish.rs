@@ -296,3 +296,6 @@ pub(crate) fn remove(directory: impl AsFd, name: impl rustix::path::Arg) -> rust
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
