@@ -16,6 +16,8 @@ pub use line::{HardlinkLine, Line};
 pub use parse::{ParseError, Parsed, parse};
 pub use write::write;
 
+pub use crate::v0_3::dumpfile::{write_directory, write_dumpfile, write_hardlink, write_leaf};
+
 /// The most bytes of contents a line may carry.
 pub const CONTENT_MAX: usize = 5000;
 

@@ -307,6 +307,44 @@ pub enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// A stream's contents do not have the digest they were promised under.
+    #[error("contents hash to sha256:{actual}, not sha256:{expected}")]
+    ContentMismatch {
+        /// The promised SHA-256 in hex.
+        expected: String,
+        /// The SHA-256 they have, in hex.
+        actual: String,
+    },
+    /// A stream refers to another one under a digest that leads elsewhere.
+    #[error("reference mismatch: no stream sha256:{body} has the id {expected}")]
+    ReferenceMismatch {
+        /// The SHA-256 it refers by, in hex.
+        body: String,
+        /// The id it names.
+        expected: ObjectId,
+    },
+    /// The parts of a stream do not come as the caller asked for them.
+    #[error("stream {id}: {reason}")]
+    StreamShape {
+        /// The stream.
+        id: ObjectId,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// A stream without a promised digest cannot be named by it.
+    #[error("the stream was begun without a digest, and has no name")]
+    NoDigest,
+    /// A ref that must be new is there already.
+    #[error("{category} ref exists: {name}")]
+    RefExists {
+        /// Of which kind.
+        category: Category,
+        /// The path below `refs/`.
+        name: String,
+    },
+    /// A function of the caller failed.
+    #[error(transparent)]
+    Caller(Box<dyn std::error::Error + Send + Sync>),
     /// A name breaks the rules.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -376,6 +414,11 @@ impl Error {
         move |source| Self::Io { step, path: path.into(), source: source.into() }
     }
 
+    /// Wraps what a function of the caller says; for use in `map_err`.
+    pub fn caller(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Caller(error.into())
+    }
+
     /// Tells whether what was asked for does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
@@ -396,6 +439,9 @@ impl Error {
                 | Self::VerityAlgorithm { .. }
                 | Self::BadLink { .. }
                 | Self::Stream { .. }
+                | Self::StreamShape { .. }
+                | Self::ContentMismatch { .. }
+                | Self::ReferenceMismatch { .. }
                 | Self::Image { .. }
                 | Self::Meta { .. }
         )

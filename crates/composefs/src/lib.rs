@@ -20,5 +20,10 @@ pub mod repo;
 pub mod scan;
 pub mod image;
 pub mod mount;
+pub mod v0_3;
 
 pub use error::{Category, Error};
+pub use filetree::INLINE_CONTENT_MAX;
+#[cfg(any(test, feature = "test"))]
+pub use v0_3::test;
+pub use v0_3::{fsverity, repository, tree, util};

@@ -28,7 +28,7 @@ mod replay;
 mod outline;
 
 pub use build::{Builder, Built, MAX_INLINE_RUN};
-pub use chunks::{Chunk, Chunks, PIECE_SIZE};
+pub use chunks::{Chunk, ChunkReader, Chunks, IntoChunks, PIECE_SIZE};
 pub use error::{NamedRefFault, Section, SplitstreamError};
 pub use format::{ContentType, Layout, Limits};
 pub use id_list::IdList;
@@ -36,6 +36,10 @@ pub use outline::Outline;
 pub use parse::SplitStream;
 pub use replay::{ReplayError, Replayed, replay};
 pub use s3::MapEntry;
+
+pub use crate::v0_3::splitstream::{
+    DigestMap, DigestMapEntry, SplitStreamData, SplitStreamReader, SplitStreamWriter,
+};
 
 #[cfg(test)]
 mod tests;

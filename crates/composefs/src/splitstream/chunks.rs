@@ -4,6 +4,8 @@
 //! `docs/formats/splitstream.md`, sections 1 ("stream") and 5.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::borrow::Borrow;
+
 use super::{
     IdList, Layout, Section, SplitstreamError,
     format::Extent,
@@ -31,9 +33,9 @@ pub enum Chunk<'a> {
 /// Reads the parts of a stream in order, holding 64 KiB of them and the window of the compression.
 ///
 /// Not an `Iterator`, since inline bytes are borrowed from it.
-pub struct Chunks<'a, R: ?Sized> {
-    reader: SectionReader<'a, R>,
-    object_refs: &'a IdList,
+pub struct ChunkReader<R, I> {
+    reader: SectionReader<R>,
+    object_refs: I,
     algorithm: Algorithm,
     layout: Layout,
     /// The length of the inline chunk being read, and what is left of it.
@@ -41,12 +43,18 @@ pub struct Chunks<'a, R: ?Sized> {
     left: u64,
 }
 
-impl<'a, R: ReadAt + ?Sized> Chunks<'a, R> {
+/// Reads the parts of a stream that it borrows.
+pub type Chunks<'a, R> = ChunkReader<&'a R, &'a IdList>;
+
+/// Reads the parts of a stream that it has taken over, with the table of objects.
+pub type IntoChunks<R> = ChunkReader<R, IdList>;
+
+impl<R: ReadAt, I: Borrow<IdList>> ChunkReader<R, I> {
     /// Starts at the beginning; `range` is checked, a 0.3 map has `map_entries` entries.
     pub(super) fn new(
-        source: &'a R,
+        source: R,
         range: Extent,
-        object_refs: &'a IdList,
+        object_refs: I,
         algorithm: Algorithm,
         layout: Layout,
         map_entries: u64,
@@ -60,6 +68,12 @@ impl<'a, R: ReadAt + ?Sized> Chunks<'a, R> {
             }
         }
         Ok(Self { reader, object_refs, algorithm, layout, claimed: 0, left: 0 })
+    }
+
+    /// Returns the stream's table of objects; empty for the 0.3 format.
+    #[must_use]
+    pub fn object_refs(&self) -> &IdList {
+        self.object_refs.borrow()
     }
 
     /// Returns the next part, or nothing at the end of the stream.
@@ -103,9 +117,9 @@ impl<'a, R: ReadAt + ?Sized> Chunks<'a, R> {
     fn by_index(&self, index: u64) -> Result<Chunk<'static>, SplitstreamError> {
         usize::try_from(index)
             .ok()
-            .and_then(|index| self.object_refs.get(index))
+            .and_then(|index| self.object_refs().get(index))
             .map(Chunk::External)
-            .ok_or(SplitstreamError::ObjectIndex { index, count: self.object_refs.len() })
+            .ok_or(SplitstreamError::ObjectIndex { index, count: self.object_refs().len() })
     }
 
     fn by_id(&mut self) -> Result<Chunk<'static>, SplitstreamError> {
@@ -120,9 +134,9 @@ impl<'a, R: ReadAt + ?Sized> Chunks<'a, R> {
     }
 }
 
-impl<R: ?Sized> std::fmt::Debug for Chunks<'_, R> {
+impl<R, I> std::fmt::Debug for ChunkReader<R, I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chunks")
+        f.debug_struct("ChunkReader")
             .field("layout", &self.layout)
             .field("left", &self.left)
             .finish_non_exhaustive()

@@ -45,8 +45,8 @@ impl NamedRefs {
         self.names.get(start..start.saturating_add(record.length as usize)).unwrap_or_default()
     }
 
-    pub(super) fn parse<R: ReadAt + ?Sized>(
-        mut reader: SectionReader<'_, R>,
+    pub(super) fn parse<R: ReadAt>(
+        mut reader: SectionReader<R>,
         stream_refs: &IdList,
         limits: &Limits,
     ) -> Result<Self, SplitstreamError> {

@@ -5,7 +5,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::{
-    Chunk, Chunks, ContentType, IdList, Layout, Limits, MapEntry, Section, SplitstreamError,
+    Chunk, Chunks, ContentType, IdList, IntoChunks, Layout, Limits, MapEntry, Section, SplitstreamError,
     format::{Extent, HEADER_SIZE, Header, INFO_SIZE, Info},
     named::{NamedRefs, resolved},
     s3,
@@ -136,6 +136,16 @@ impl<R: ReadAt> SplitStream<R> {
             self.map.len() as u64,
             self.stream_limit,
         )
+    }
+
+    /// Starts reading the parts of the stream as [`SplitStream::chunks`] does, and keeps nothing else of it.
+    ///
+    /// # Errors
+    /// As [`SplitStream::chunks`].
+    pub fn into_chunks(self) -> Result<IntoChunks<R>, SplitstreamError> {
+        let map_entries = self.map.len() as u64;
+        let Self { source, stream, object_refs, algorithm, layout, stream_limit, .. } = self;
+        IntoChunks::new(source, stream, object_refs, algorithm, layout, map_entries, stream_limit)
     }
 
     /// Calls `found` with every object the stream needs, of any layout; some may come twice.

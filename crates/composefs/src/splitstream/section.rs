@@ -14,8 +14,8 @@ const WINDOW_LOG_MAX: u32 = 27;
 /// Decompresses a range of the file: any number of frames, skippable ones among them.
 ///
 /// An empty range is an empty section.
-pub(super) struct SectionReader<'a, R: ?Sized> {
-    source: &'a R,
+pub(super) struct SectionReader<R> {
+    source: R,
     section: Section,
     /// What of the file is not read yet.
     rest: Extent,
@@ -50,10 +50,10 @@ impl Buffer {
     }
 }
 
-impl<'a, R: ReadAt + ?Sized> SectionReader<'a, R> {
+impl<R: ReadAt> SectionReader<R> {
     /// Starts reading; `range` must have been checked, `limit` bounds the decompressed bytes.
     pub(super) fn new(
-        source: &'a R,
+        source: R,
         section: Section,
         range: Extent,
         limit: u64,
