@@ -17,9 +17,11 @@ pub mod overlay;
 pub mod record;
 pub mod plan;
 pub mod unmount;
+pub mod measure;
 
 pub use attach::Attachment;
 pub use error::{MountError, MountStep};
+pub use measure::measure_image;
 pub use options::{Access, AttachPolicy, MountOptions, UpperLayer, VerityPolicy};
 pub use overlay::{LayerSyntax, OverlayVerity};
 pub use plan::{ImageSource, MountPlan, Mounted};

@@ -23,7 +23,7 @@ pub mod gc;
 pub mod check;
 
 pub use crate::disk::lock::Wait;
-pub use check::{CheckOptions, CheckReport};
+pub use check::{CheckOptions, CheckReport, MetaState};
 pub use commit::Commit;
 pub use create::{InitOptions, InitOutcome, init, supports_verity};
 pub use entry::Resolved;

@@ -31,16 +31,19 @@ pub enum Remedy {
     CheckFileSystem,
 }
 
-impl Remedy {
-    /// Returns the command that does it.
-    #[must_use]
-    pub const fn command(self) -> &'static str {
-        match self {
-            Self::PullAgain | Self::EnableVerity | Self::Remove => "cfsctl repair",
-            Self::CollectGarbage => "cfsctl gc",
-            Self::RewriteMetadata => "cfsctl init --reset-metadata",
-            Self::CheckFileSystem => "fsck",
-        }
+/// What to do, in a line; commands in backquotes.
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PullAgain => "pull the image again with `cfsctl oci pull`: what is damaged or missing is stored anew",
+            Self::EnableVerity => "pull the image again with `cfsctl oci pull`: its objects get fs-verity",
+            Self::Remove => "remove what is none of a repository's; nothing can use it",
+            Self::CollectGarbage => "`cfsctl gc` removes names that lead nowhere",
+            Self::RewriteMetadata => {
+                "restore meta.json, or `cfsctl init --reset-metadata`, which keeps the objects and drops all names"
+            }
+            Self::CheckFileSystem => "check the file system and the disk: reading fails",
+        })
     }
 }
 

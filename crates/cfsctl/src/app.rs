@@ -1,0 +1,160 @@
+//! Global options to an open repository.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use composefs::{
+    digest::Algorithm,
+    erofs::FormatVersion,
+    progress::Observer,
+    repo::{ErofsFormats, InitOptions, OpenOptions, Repository, Writer},
+};
+use composefs_tar::Mode;
+use rustix::fs::CWD;
+
+use crate::{args::Global, env, ui};
+
+/// What the system's repository is called.
+const SYSTEM: &str = "/sysroot/composefs";
+
+/// The global options, and what follows from them.
+pub(crate) struct App {
+    pub(crate) global: Global,
+}
+
+impl App {
+    pub(crate) const fn new(global: Global) -> Self {
+        Self { global }
+    }
+
+    /// Where the repository is.
+    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
+        if self.global.no_repo {
+            bail!(ui::error::Usage("this verb needs a repository; --no-repo forbids one".to_owned()));
+        }
+        if let Some(path) = &self.global.repo {
+            return Ok(path.clone());
+        }
+        if self.global.system || (!self.global.user && rustix::process::geteuid().is_root()) {
+            return Ok(SYSTEM.into());
+        }
+        let home = std::env::var_os(env::HOME).filter(|home| !home.is_empty()).context("$HOME is not set")?;
+        Ok(Path::new(&home).join(".var/lib/composefs"))
+    }
+
+    fn options(&self) -> OpenOptions {
+        OpenOptions::default()
+            .algorithm(self.global.hash.map(Algorithm::from))
+            .require_verity(self.global.require_verity)
+            .force_insecure(self.global.insecure)
+            .no_upgrade(self.global.no_upgrade)
+    }
+
+    /// Opens the repository for reading.
+    pub(crate) fn repository(&self) -> anyhow::Result<Repository> {
+        Ok(Repository::open(CWD, self.path()?, &self.options())?)
+    }
+
+    /// Opens the repository for writing.
+    pub(crate) fn writer(&self) -> anyhow::Result<Writer> {
+        let old = self.repository()?;
+        let upgrade = old.is_old();
+        let path = self.path()?;
+        let writer = old.into_writer()?;
+        if upgrade && !self.global.quiet {
+            eprintln!(
+                "upgraded the repository at {}: it has a meta.json now and stays on EROFS format 2",
+                path.display()
+            );
+        }
+        Ok(writer)
+    }
+
+    /// Opens the repository for writing, making it where there is none: with fs-verity if the file system has it.
+    pub(crate) fn writer_or_create(&self) -> anyhow::Result<Writer> {
+        let path = self.path()?;
+        if !self.global.no_create && is_vacant(&path) {
+            let algorithm = self.global.hash.map_or(Algorithm::Sha512, Algorithm::from);
+            let version = self.global.erofs_version.map_or(FormatVersion::V1, FormatVersion::from);
+            make_parents(&path)?;
+            let options = InitOptions::new(algorithm).erofs(ErofsFormats::only(version));
+            let verified = !self.global.insecure
+                && composefs::repo::init(CWD, &path, &options).map(|_| true).or_else(
+                    |error| match error {
+                        composefs::Error::VerityUnsupported { .. } if !self.global.require_verity => {
+                            Ok(false)
+                        }
+                        error => Err(error),
+                    },
+                )?;
+            if !verified {
+                composefs::repo::init(CWD, &path, &options.insecure(true))?;
+            }
+            if !self.global.quiet {
+                let how = if verified {
+                    "with fs-verity"
+                } else {
+                    "without fs-verity: integrity rests on user space"
+                };
+                eprintln!("made a repository at {} ({algorithm}, {how})", path.display());
+            }
+        }
+        self.writer()
+    }
+
+    /// The algorithm for work that may do without a repository: its own, else `--hash`, else sha512.
+    pub(crate) fn algorithm_anyhow(&self) -> anyhow::Result<Algorithm> {
+        if let Some(hash) = self.global.hash {
+            return Ok(hash.into());
+        }
+        if self.global.no_repo {
+            return Ok(Algorithm::Sha512);
+        }
+        let given = self.global.repo.is_some() || self.global.user || self.global.system;
+        match self.repository() {
+            Ok(repo) => Ok(repo.algorithm()),
+            Err(error) if given => Err(error),
+            Err(_) => Ok(Algorithm::Sha512),
+        }
+    }
+
+    /// The format of images: `--erofs-version`, else the repository's default.
+    pub(crate) fn version(&self, repo: &Repository) -> FormatVersion {
+        self.global.erofs_version.map_or_else(|| repo.erofs_formats().default, FormatVersion::from)
+    }
+
+    /// The format of images made without a repository.
+    pub(crate) fn version_alone(&self) -> FormatVersion {
+        self.global.erofs_version.map_or(FormatVersion::V1, FormatVersion::from)
+    }
+
+    pub(crate) const fn mode(&self) -> Mode {
+        if self.global.strict { Mode::Strict } else { Mode::Lenient }
+    }
+
+    pub(crate) fn jobs(&self) -> usize {
+        self.global
+            .jobs
+            .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+
+    pub(crate) fn observer(&self) -> Box<dyn Observer> {
+        ui::progress::observer(&self.global)
+    }
+}
+
+/// Makes the directories above the repository.
+pub(crate) fn make_parents(path: &Path) -> anyhow::Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display())),
+        None => Ok(()),
+    }
+}
+
+/// Tells whether nothing is there yet, or a directory with nothing in it.
+fn is_vacant(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}

@@ -1,0 +1,132 @@
+//! `cfsctl fsck`
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Args;
+use composefs::repo::{CheckOptions, CheckReport, MetaState, Repository};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    ui::{self, error::Failed},
+};
+
+/// Check the repository
+///
+/// Objects are measured by the kernel, or hashed where there is no fs-verity; streams and images are read, and every name
+/// is followed. With damage the exit status is 1; with --json it is 0, and the document tells.
+#[derive(Debug, Args)]
+pub(crate) struct Fsck {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Check names and tables only, not the contents of objects
+    #[arg(long, conflicts_with = "deep")]
+    metadata_only: bool,
+    /// Also put every stream together again and compare it with its name
+    #[arg(long)]
+    deep: bool,
+}
+
+/// What a check found, in the shape of the base command line.
+#[derive(Serialize)]
+pub(crate) struct Document {
+    ok: bool,
+    has_metadata: bool,
+    objects_checked: u64,
+    objects_corrupted: u64,
+    streams_checked: u64,
+    streams_corrupted: u64,
+    images_checked: u64,
+    images_corrupted: u64,
+    broken_links: u64,
+    missing_objects: u64,
+    errors: Vec<String>,
+}
+
+impl Document {
+    pub(crate) fn new(report: &CheckReport) -> Self {
+        Self {
+            ok: report.is_ok(),
+            has_metadata: report.meta != MetaState::Absent,
+            objects_checked: report.objects.checked,
+            objects_corrupted: report.objects.corrupted,
+            streams_checked: report.streams.checked,
+            streams_corrupted: report.streams.corrupted,
+            images_checked: report.images.checked,
+            images_corrupted: report.images.corrupted,
+            broken_links: report.broken_links,
+            missing_objects: report.missing_objects,
+            errors: report.errors().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Prints a report as the base command line does.
+pub(crate) fn print(report: &CheckReport, out: &mut dyn Write) -> anyhow::Result<()> {
+    let meta = match report.meta {
+        MetaState::Good => "ok",
+        MetaState::Faulty => "error",
+        MetaState::Absent => "absent",
+    };
+    writeln!(out, "meta.json: {meta}")?;
+    for (what, count) in
+        [("objects", &report.objects), ("streams", &report.streams), ("images", &report.images)]
+    {
+        writeln!(out, "{what}: {}/{} ok", count.good(), count.checked)?;
+    }
+    if report.broken_links > 0 {
+        writeln!(out, "broken symlinks: {}", report.broken_links)?;
+    }
+    if report.missing_objects > 0 {
+        writeln!(out, "missing objects: {}", report.missing_objects)?;
+    }
+    match report.errors().count() {
+        0 => writeln!(out, "status: ok")?,
+        count => writeln!(out, "status: {count} error(s)")?,
+    }
+    for finding in report.errors() {
+        writeln!(out, "  - {finding}")?;
+    }
+    Ok(())
+}
+
+/// Says on stderr what mends what was found; each remedy once.
+pub(crate) fn print_remedies(remedies: impl Iterator<Item = String>) {
+    let all: std::collections::BTreeSet<String> = remedies.collect();
+    for remedy in all {
+        eprintln!("hint: {remedy}");
+    }
+}
+
+/// Checks a repository as the global options say.
+pub(crate) fn check(
+    app: &App,
+    repo: &Repository,
+    metadata_only: bool,
+    deep: bool,
+) -> anyhow::Result<CheckReport> {
+    let options = CheckOptions::default().metadata_only(metadata_only).deep(deep).threads(app.jobs());
+    let report = repo.check(&options, app.observer().as_ref())?;
+    for finding in report.findings.iter().filter(|finding| !report.errors().any(|error| error == *finding)) {
+        eprintln!("warning: {finding}");
+    }
+    Ok(report)
+}
+
+impl Fsck {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
+        let repo = app.repository()?;
+        let report = check(app, &repo, self.metadata_only, self.deep)?;
+        if self.json {
+            ui::json::print(&Document::new(&report))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        print(&report, &mut ui::out())?;
+        if report.is_ok() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        print_remedies(report.errors().map(|finding| finding.remedy.to_string()));
+        Err(Failed("repository integrity check failed".to_owned()).into())
+    }
+}

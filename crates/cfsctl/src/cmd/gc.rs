@@ -1,0 +1,82 @@
+//! `cfsctl gc`
+
+use std::{io::Write as _, process::ExitCode, time::Duration};
+
+use clap::Args;
+use composefs::repo::{GcOptions, GcPlan, Wait};
+
+use crate::{
+    app::App,
+    ui::{self, error::Failed},
+};
+
+/// Remove what no tag or ref needs
+///
+/// Looks first, with other users of the repository at work, and then removes in one short step alone.
+///
+/// Example: cfsctl gc --dry-run
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// An image or stream to keep besides (can be repeated)
+    #[arg(short, long, value_name = "NAME")]
+    root: Vec<String>,
+    /// Show what would be removed and remove nothing
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Remove objects even though something that is needed cannot be read
+    #[arg(long)]
+    force: bool,
+    /// Wait at most so long for other users of the repository; default: until they are done
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Print one JSON document: the plan with --dry-run, else what was removed
+    #[arg(long)]
+    json: bool,
+}
+
+impl Gc {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
+        let repo = app.repository()?;
+        let mut options = GcOptions::default().force(self.force);
+        for root in self.root {
+            options = options.root(root);
+        }
+        let plan = GcPlan::new(&repo, &options)?;
+        for name in &plan.foreign {
+            eprintln!("warning: {name} is none of ours and stays");
+        }
+        let unreadable: Vec<String> =
+            plan.unreadable.iter().map(|one| format!("{}: {}", one.id, one.error)).collect();
+        if self.dry_run {
+            match self.json {
+                true => ui::json::print(&serde_json::json!({"version": 1, "dry_run": true, "plan": plan}))?,
+                false => writeln!(ui::out(), "Dry run (no files deleted):\n{plan}")?,
+            }
+        } else {
+            let wait =
+                self.timeout.map_or(Wait::Forever, |seconds| Wait::AtMost(Duration::from_secs(seconds)));
+            let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
+            match self.json {
+                true => ui::json::print(&serde_json::json!({
+                    "version": 1,
+                    "dry_run": false,
+                    "objects_removed": report.objects_removed,
+                    "bytes": report.bytes,
+                    "images_pruned": report.images_pruned,
+                    "streams_pruned": report.streams_pruned,
+                    "mounts_reaped": report.mounts_reaped,
+                    "temporaries_removed": report.temporaries_removed,
+                }))?,
+                false => writeln!(ui::out(), "{report}")?,
+            }
+        }
+        if unreadable.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        for one in &unreadable {
+            eprintln!("warning: needed and unreadable: {one}");
+        }
+        let kept = if self.force { "" } else { "; no object was removed" };
+        Err(Failed(format!("{} needed streams or images cannot be read{kept}", unreadable.len())).into())
+    }
+}

@@ -1,0 +1,65 @@
+//! The OCI verbs; dispatch only.
+
+mod compute_id;
+mod create_image;
+mod dump;
+mod fsck;
+mod images;
+mod import_layer;
+mod inspect;
+mod layer;
+mod linked_images;
+mod ls_layer;
+mod mount;
+mod pull;
+mod rootfs_args;
+mod seal;
+mod tag;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::app::App;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Pull(pull::Pull),
+    Images(images::Images),
+    Inspect(inspect::Inspect),
+    Tag(tag::Tag),
+    Untag(tag::Untag),
+    Layer(layer::Layer),
+    LsLayer(ls_layer::LsLayer),
+    ImportLayer(import_layer::ImportLayer),
+    Dump(dump::Dump),
+    ComputeId(compute_id::ComputeId),
+    CreateImage(create_image::CreateImage),
+    Seal(seal::Seal),
+    Mount(mount::Mount),
+    Fsck(fsck::Fsck),
+    LinkedErofsImages(linked_images::LinkedErofsImages),
+}
+
+impl Command {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
+        let done = match self {
+            Self::Pull(verb) => verb.run(app),
+            Self::Images(verb) => verb.run(app),
+            Self::Inspect(verb) => verb.run(app),
+            Self::Tag(verb) => verb.run(app),
+            Self::Untag(verb) => verb.run(app),
+            Self::Layer(verb) => verb.run(app),
+            Self::LsLayer(verb) => verb.run(app),
+            Self::ImportLayer(verb) => verb.run(app),
+            Self::Dump(verb) => verb.run(app),
+            Self::ComputeId(verb) => verb.run(app),
+            Self::CreateImage(verb) => verb.run(app),
+            Self::Seal(verb) => verb.run(app),
+            Self::Mount(verb) => verb.run(app),
+            Self::Fsck(verb) => return verb.run(app),
+            Self::LinkedErofsImages(verb) => verb.run(app),
+        };
+        done.map(|()| ExitCode::SUCCESS)
+    }
+}

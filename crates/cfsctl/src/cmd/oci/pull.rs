@@ -1,0 +1,184 @@
+//! `cfsctl oci pull`
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use composefs::digest::ObjectId;
+use composefs_oci::{
+    digest::ManifestDigest,
+    find::parse_digest,
+    model::platform::Platform,
+    pull::{ImageBuild, PullOptions, Pulled},
+    reference::Reference,
+    transport,
+};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    ui::{self, error::Usage},
+};
+
+/// Pull an image into the repository
+///
+/// Every blob is checked against its digest and size and every layer against its diff_id while the data flow by; what
+/// is here already is not read again. The image is tagged last, when all of it is durable.
+///
+/// IMAGE is oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]; docker://, docker-archive:, dir:, containers-storage: and
+/// docker-daemon: are fetched through skopeo.
+///
+/// Example: cfsctl oci pull oci:/srv/layouts/web:v1 web
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Where the image is
+    image: String,
+    /// The tag to give it; default: IMAGE as it is
+    name: Option<String>,
+    /// Also make the bootable image
+    #[arg(long)]
+    bootable: bool,
+    /// Refuse anything but this manifest (sha256:…); with --bootable and bare hex: the boot image to arrive at
+    #[arg(long, value_name = "DIGEST")]
+    expected_digest: Option<String>,
+    /// How containers-storage: is read; this version always reads it through skopeo
+    #[arg(long, value_name = "HOW", default_value = "disabled")]
+    local_fetch: LocalFetch,
+    /// The platform to take of several, OS/ARCH or OS/ARCH/VARIANT; default: this machine's
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Don't build the EROFS image
+    #[arg(long, conflicts_with = "bootable")]
+    no_image: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// How images of containers/storage are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LocalFetch {
+    /// Through skopeo
+    Disabled,
+    /// Natively
+    Auto,
+    /// Natively and without copying
+    Zerocopy,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    manifest: &'a str,
+    config: &'a str,
+    verity: String,
+    tag: &'a str,
+    images: Vec<Image>,
+    objects: Objects,
+}
+
+#[derive(Serialize)]
+struct Image {
+    format: u32,
+    id: String,
+}
+
+#[derive(Serialize)]
+struct Objects {
+    new: u64,
+    present: u64,
+    stored_bytes: u64,
+    inlined_bytes: u64,
+}
+
+impl Pull {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        if self.local_fetch == LocalFetch::Zerocopy {
+            bail!(
+                "this version reads containers-storage through skopeo, which copies; leave out --local-fetch=zerocopy"
+            );
+        }
+        let tag = self.name.as_deref().unwrap_or(&self.image);
+        let (expected, boot_image) = self.expected()?;
+        let mut options = PullOptions::default().tag(tag).mode(app.mode()).jobs(app.jobs());
+        if let Some(platform) = self.platform.clone() {
+            options = options.platform(platform);
+        }
+        if self.no_image {
+            options = options.image(ImageBuild::Skip);
+        }
+        if let Some(expected) = expected {
+            options = options.expected(expected);
+        }
+        if let Some(version) = app.global.erofs_version {
+            options = options.formats(vec![version.into()]);
+        }
+        let reference: Reference = self.image.parse()?;
+        let observer = app.observer();
+        let context = || format!("pull {}", self.image);
+        let source = transport::open(&reference).with_context(context)?;
+        let writer = app.writer_or_create()?;
+        let pulled = composefs_oci::pull::pull(&writer, source.as_ref(), &options, observer.as_ref())
+            .with_context(context)?;
+        drop(observer);
+        self.print(&pulled, tag)?;
+        if self.bootable {
+            let found = crate::cmd::oci::create_image::boot_image(app, &writer, &pulled.config, boot_image)?;
+            writeln!(ui::out(), "Boot image: {found}")?;
+        }
+        Ok(())
+    }
+
+    /// What --expected-digest means: a manifest, or with --bootable the boot image.
+    fn expected(&self) -> anyhow::Result<(Option<ManifestDigest>, Option<ObjectId>)> {
+        let Some(text) = &self.expected_digest else { return Ok((None, None)) };
+        if text.contains(':') {
+            let digest = parse_digest(text).map_err(|error| Usage(error.to_string()))?;
+            return Ok((Some(ManifestDigest::new(digest)), None));
+        }
+        if !self.bootable {
+            bail!(Usage(format!(
+                "--expected-digest {text}: a manifest's digest begins with sha256:; bare hex needs --bootable"
+            )));
+        }
+        Ok((None, Some(ObjectId::from_any_hex(text).map_err(|error| Usage(error.to_string()))?)))
+    }
+
+    fn print(&self, pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
+        let objects = &pulled.objects;
+        if self.json {
+            return ui::json::print(&Document {
+                version: 1,
+                manifest: pulled.manifest.as_str(),
+                config: pulled.config.as_str(),
+                verity: pulled.verity.to_hex(),
+                tag,
+                images: pulled
+                    .images
+                    .iter()
+                    .map(|(format, id)| Image { format: format.number(), id: id.to_hex() })
+                    .collect(),
+                objects: Objects {
+                    new: objects.new,
+                    present: objects.present,
+                    stored_bytes: objects.new_bytes,
+                    inlined_bytes: pulled.inlined_bytes,
+                },
+            });
+        }
+        let mut out = ui::out();
+        writeln!(out, "manifest {}", pulled.manifest)?;
+        writeln!(out, "config   {}", pulled.config)?;
+        writeln!(out, "verity   {}", pulled.verity)?;
+        writeln!(out, "tagged   {tag}")?;
+        writeln!(
+            out,
+            "objects  {} new + {} already present objects; {} stored, {} inlined",
+            objects.new,
+            objects.present,
+            ui::size::human(objects.new_bytes),
+            ui::size::human(pulled.inlined_bytes)
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! Every environment variable the program reads itself.
+
+/// Which log lines go to stderr, in the notation of `RUST_LOG`.
+pub(crate) const LOG: &str = "CFS_LOG";
+/// The same, as upstream has it.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+/// Where `--user` finds its repository.
+pub(crate) const HOME: &str = "HOME";

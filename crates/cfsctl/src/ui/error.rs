@@ -1,0 +1,79 @@
+//! An error as a person reads it: what was asked for, a line for each cause, and what to do.
+
+use std::{fmt::Write as _, io, process::ExitCode};
+
+use composefs::mount::MountError;
+use composefs_oci::reference::ReferenceError;
+
+/// A verb found damage or a difference and has said all about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Failed(pub(crate) String);
+
+/// Arguments that clap takes and we don't; ends with exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Prints an error with its causes and hint; returns the exit status.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    // Whoever read our output has seen enough: that is no failure.
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        eprintln!("error: {usage}\n\nFor more information, try '--help'.");
+        return ExitCode::from(2);
+    }
+    eprint!("{}", text(error));
+    ExitCode::FAILURE
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause
+            .downcast_ref::<io::Error>()
+            .map(io::Error::kind)
+            .or_else(|| cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind));
+        kind == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn text(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut last = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let line = cause.to_string();
+        // A transparent variant says what its cause says.
+        if line == last || line.is_empty() {
+            continue;
+        }
+        let _ = match depth {
+            0 => writeln!(text, "Error: {line}"),
+            _ => writeln!(text, "  {line}"),
+        };
+        last = line;
+    }
+    if let Some(hint) = hint(error) {
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    text
+}
+
+/// The hint of the first cause that has one.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        cause
+            .downcast_ref::<composefs_oci::Error>()
+            .and_then(composefs_oci::Error::hint)
+            .or_else(|| cause.downcast_ref::<composefs::Error>().and_then(composefs::Error::hint))
+            .or_else(|| cause.downcast_ref::<MountError>().and_then(MountError::hint))
+            .or_else(|| cause.downcast_ref::<ReferenceError>().and_then(ReferenceError::hint))
+    })
+}
+
+/// Prints clap's word on the arguments; help and version go to stdout and are no errors.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
