@@ -16,6 +16,7 @@ macro_rules! targets {
 targets! {
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
     meta: "../../../fuzz/fuzz_targets/meta.rs",
+    erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",
 }

@@ -15,7 +15,7 @@ use super::{
 /// Returns the ids of all objects that the image names, sorted, each once; those without a digest too.
 ///
 /// The walk's checks of structure are made: an image that is damaged must not let its objects be collected.
-/// Memory is 16 bytes for each external file, and the result.
+/// Memory is 24 bytes for each external file, and the result.
 ///
 /// # Errors
 /// [`ReadError::At`] or [`ReadError::Inode`] for the first fault of structure or of a pointer to an object.
@@ -25,10 +25,8 @@ pub fn object_ids(image: &Image<'_>, algorithm: Algorithm) -> Result<Vec<ObjectI
     let Collect { mut digests, others: mut ids, .. } = collect;
     digests.sort_unstable();
     digests.dedup();
-    ids.sort_unstable();
-    ids.dedup();
     ids.reserve_exact(digests.len());
-    ids.extend(digests.into_iter().filter_map(|digest| ObjectId::from_bytes(algorithm, digest).ok()));
+    ids.extend(digests.into_iter().filter_map(|(_, digest)| ObjectId::from_bytes(algorithm, digest).ok()));
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -36,8 +34,8 @@ pub fn object_ids(image: &Image<'_>, algorithm: Algorithm) -> Result<Vec<ObjectI
 
 struct Collect<'i> {
     algorithm: Algorithm,
-    /// Digests where they are in the image.
-    digests: Vec<&'i [u8]>,
+    /// Digests where they are in the image; their first bytes apart, so that sorting seldom has to look there.
+    digests: Vec<(u64, &'i [u8])>,
     /// Ids that are only in a path.
     others: Vec<ObjectId>,
 }
@@ -55,7 +53,12 @@ impl<'i> Visitor<'i> for Collect<'i> {
         }
         let pointers = Pointers::of(inode)?;
         match overlay::external(inode, &pointers, self.algorithm)? {
-            Some(Regular::External { .. }) => self.digests.extend(pointers.digest_bytes()),
+            Some(Regular::External { .. }) => {
+                self.digests.extend(pointers.digest_bytes().map(|digest| {
+                    let first = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+                    (first, digest)
+                }));
+            }
             Some(Regular::Unverified { id, .. }) => self.others.push(id),
             _ => (),
         }

@@ -1,5 +1,7 @@
 //! The names in a directory: blocks of entries, each with the names behind them.
 
+use std::cmp::Ordering;
+
 use crate::{
     erofs::format::{BLOCK_SIZE, Dirent},
     filetree::Name,
@@ -136,10 +138,14 @@ impl<'i> Entries<'i> {
         }
         let Some(bytes) = low.checked_sub(1).and_then(|index| self.block(index)) else { return Ok(None) };
         let block = Block::new(bytes, self.block.nul_ends_names)?;
-        for index in 0..block.count {
-            let entry = block.entry(index)?;
-            if entry.name == name {
-                return Ok(Some(entry).filter(|entry| !entry.is_dots()));
+        let (mut low, mut high) = (0, block.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            let entry = block.entry(middle)?;
+            match entry.name.cmp(name) {
+                Ordering::Less => low = middle.saturating_add(1),
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Ok(Some(entry).filter(|entry| !entry.is_dots())),
             }
         }
         Ok(None)

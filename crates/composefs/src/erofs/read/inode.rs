@@ -230,7 +230,7 @@ impl<'i> Inode<'i> {
     /// Finds a name in a directory by bisection; `.` and `..` are never found.
     ///
     /// # Errors
-    /// Those of a block of names that is damaged; blocks not needed are not looked at.
+    /// Those of a name that is damaged; names not needed are not looked at.
     pub fn find(&self, name: &[u8]) -> Result<Option<Entry<'i>>, Fault> {
         self.entries().find(name)
     }
