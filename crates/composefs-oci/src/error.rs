@@ -149,6 +149,14 @@ pub enum Error {
         /// What is wrong.
         source: composefs_tar::Error,
     },
+    /// A layer with a member that no tree can hold: a name that leads out of it, an unknown type.
+    #[error("layer {layer}")]
+    Entry {
+        /// Its diff_id.
+        layer: Digest,
+        /// Which member, and why.
+        source: composefs_tar::EntryError,
+    },
     /// A layer whose entries cannot be merged.
     #[error("layer {diff_id}")]
     Merge {
@@ -235,6 +243,14 @@ impl Error {
 
     pub(crate) fn blob(digest: &Digest, fault: BlobFault) -> Self {
         Self::BlobMismatch { digest: digest.clone(), fault }
+    }
+
+    /// Returns the layer that can never be part of an image, if that is the error.
+    pub(crate) const fn unmergeable(&self) -> Option<&Digest> {
+        match self {
+            Self::Merge { diff_id, .. } => Some(diff_id.digest()),
+            _ => None,
+        }
     }
 
     /// Tells a fault of the contents from a failure to read them.

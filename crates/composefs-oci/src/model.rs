@@ -11,8 +11,8 @@ use crate::digest::{BlobDigest, ConfigDigest, DiffId, Digest, DigestError, Manif
 
 /// The largest manifest or index that is read, in bytes.
 pub const MANIFEST_MAX: u64 = 4 << 20;
-/// The largest config that is read, in bytes.
-pub const CONFIG_MAX: u64 = 64 << 20;
+/// The largest config that is read, in bytes: parsed, it takes a dozen times as much.
+pub const CONFIG_MAX: u64 = 4 << 20;
 /// The most layers an image may have.
 pub const LAYERS_MAX: usize = 4096;
 

@@ -220,8 +220,21 @@ pub(crate) struct LayerPlan<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerKind {
+    /// A layer of a file system.
     Tar,
+    /// An archive of an artifact, which nobody will merge.
+    OpaqueTar,
+    /// Anything else.
     Blob,
+}
+
+/// What an image is made of once its layers are here.
+struct ImageParts<'a> {
+    config_digest: ConfigDigest,
+    config_bytes: Vec<u8>,
+    old_config: Option<StoredConfig>,
+    plans: &'a [LayerPlan<'a>],
+    imported: &'a layers::Imported,
 }
 
 impl Pull<'_> {
@@ -237,7 +250,25 @@ impl Pull<'_> {
         };
         let plans = self.plan(&config_digest, &config_bytes)?;
         let imported = layers::import(self.writer, self.source, &plans, self.options, commit, self.observer)?;
+        let image =
+            ImageParts { config_digest, config_bytes, old_config, plans: &plans, imported: &imported };
+        match self.assemble(image, commit) {
+            Ok(pulled) => {
+                layers::register(commit, &imported.fresh)?;
+                Ok(pulled)
+            }
+            Err(error) => {
+                // The layers are whole, whatever became of the image; one that breaks every image gets no name.
+                let whole = imported.fresh.iter().filter(|(key, _)| error.unmergeable() != Some(key));
+                layers::keep(commit, &whole.cloned().collect::<Vec<_>>());
+                Err(error)
+            }
+        }
+    }
 
+    /// Builds and stores the images and the streams of the documents.
+    fn assemble(&self, image: ImageParts<'_>, commit: &mut Commit<'_>) -> Result<Pulled, Error> {
+        let ImageParts { config_digest, config_bytes, old_config, plans, imported } = image;
         let mut refs: Vec<(String, ObjectId)> =
             plans.iter().zip(&imported.streams).map(|(plan, id)| (plan.key.to_string(), *id)).collect();
         let layer_refs = refs.clone();
@@ -254,11 +285,8 @@ impl Pull<'_> {
             let rootfs = RootfsOptions::default().mode(self.options.mode).xattrs(XattrMode::default());
             let tree = tree(self.writer, &config_digest, &layers, &rootfs)?;
             images = store_images(self.writer, &tree, &self.options.formats_for(self.writer), self.observer)?;
-            for (_, id) in &images {
-                commit.image(*id);
-            }
         }
-        refs.extend(image_refs(&images, old_config.as_ref()));
+        refs.extend(image_refs(self.writer, &images, old_config.as_ref())?);
 
         let config_stream =
             self.document(ContentType::OCI_CONFIG, &config_object, config_bytes.len(), &refs)?;
@@ -280,6 +308,9 @@ impl Pull<'_> {
             &manifest_refs,
         )?;
 
+        for (_, id) in &images {
+            commit.image(*id);
+        }
         commit.stream(ident::config(&config_digest)?, config_id);
         commit.stream(ident::manifest(self.manifest.digest())?, manifest_id);
         Ok(Pulled {
@@ -316,7 +347,7 @@ impl Pull<'_> {
                         .map_err(|source| Error::model(self.manifest.digest(), source.into()))?;
                     let plain_tar = media_type::tar_layer(descriptor.media_type().as_ref())
                         == Some(media_type::Compression::None);
-                    let kind = if plain_tar { LayerKind::Tar } else { LayerKind::Blob };
+                    let kind = if plain_tar { LayerKind::OpaqueTar } else { LayerKind::Blob };
                     Ok(LayerPlan { descriptor, key: digest.digest().clone(), kind })
                 })
                 .collect();
@@ -380,18 +411,24 @@ impl Pull<'_> {
     }
 }
 
-/// The image keys of a config's stream in their order: root images, then the boot images it had.
-fn image_refs(images: &[(FormatVersion, ObjectId)], old: Option<&StoredConfig>) -> Vec<(String, ObjectId)> {
+/// The image keys of a config's stream in their order: root images, then the boot images it had and that are
+/// still here.
+fn image_refs(
+    repo: &Repository,
+    images: &[(FormatVersion, ObjectId)],
+    old: Option<&StoredConfig>,
+) -> Result<Vec<(String, ObjectId)>, Error> {
     let mut refs: Vec<(String, ObjectId)> =
         images.iter().map(|(version, id)| (ident::image_key(*version).to_owned(), *id)).collect();
     for (key, id) in old.into_iter().flat_map(StoredConfig::refs) {
-        if ident::is_image_key(key) && refs.iter().all(|(have, _)| have != key) {
+        let replaced = refs.iter().any(|(have, _)| have == key);
+        if ident::is_image_key(key) && !replaced && repo.image_entry(id)?.is_some() && repo.has_object(id)? {
             refs.push((key.clone(), *id));
         }
     }
     // `composefs.image` before `.v1` before the boot keys, these in byte order.
     refs.sort_by_key(|(key, _)| (key.starts_with("composefs.image.boot"), key.clone()));
-    refs
+    Ok(refs)
 }
 
 /// Names the stream of a planned layer.

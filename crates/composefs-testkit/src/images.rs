@@ -13,7 +13,7 @@
 //! ```
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use std::path::{Path, PathBuf};
 
 /// The media type of OCI manifests.
@@ -22,12 +22,25 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The media type of OCI image configs.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The media type of Docker's manifests, schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// The media type of Docker's image configs.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// The media type of Docker's layers.
+pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
 /// Returns the `sha256:…` digest of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
+}
+
+/// Returns the `sha512:…` digest of `bytes`.
+#[must_use]
+pub fn sha512(bytes: &[u8]) -> String {
+    let hex: String = Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha512:{hex}")
 }
 
 /// How a layer's tar is packed.
@@ -166,8 +179,11 @@ pub struct Image {
     pub config: Map<String, Value>,
     /// Further members of the manifest: `annotations`, `subject`, `artifactType`.
     pub manifest: Map<String, Value>,
-    /// The media type of the config; other than [`CONFIG`] makes an artifact, whose config is `{}`.
+    /// The media type of the config; other than [`CONFIG`] and [`DOCKER_CONFIG`] makes an artifact, whose config
+    /// is `{}`.
     pub config_media_type: String,
+    /// The media type of the manifest.
+    pub media_type: String,
 }
 
 impl Image {
@@ -182,7 +198,19 @@ impl Image {
             config: Map::new(),
             manifest: Map::new(),
             config_media_type: CONFIG.to_owned(),
+            media_type: MANIFEST.to_owned(),
         }
+    }
+
+    /// Calls everything by Docker's media types of schema 2.
+    #[must_use]
+    pub fn docker(mut self) -> Self {
+        DOCKER_CONFIG.clone_into(&mut self.config_media_type);
+        DOCKER_MANIFEST.clone_into(&mut self.media_type);
+        for layer in &mut self.layers {
+            DOCKER_LAYER.clone_into(&mut layer.media_type);
+        }
+        self
     }
 
     /// Makes an artifact: blobs that are no file system, under a config that is empty.
@@ -216,7 +244,7 @@ impl Image {
     }
 
     fn config_json(&self) -> Value {
-        if self.config_media_type != CONFIG {
+        if ![CONFIG, DOCKER_CONFIG].contains(&self.config_media_type.as_str()) {
             return json!({});
         }
         let mut config = json!({
@@ -326,7 +354,9 @@ impl Layout {
         let config = self.blob(&image.config_media_type, image.config_json().to_string().as_bytes());
         let mut layers = Vec::new();
         for layer in &image.layers {
-            std::fs::write(self.blob_path(&layer.digest), &layer.blob).unwrap();
+            let path = self.blob_path(&layer.digest);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &layer.blob).unwrap();
             let mut descriptor =
                 json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
             if !layer.annotations.is_empty() {
@@ -334,8 +364,7 @@ impl Layout {
             }
             layers.push(descriptor);
         }
-        let mut manifest =
-            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config.json(), "layers": layers});
+        let mut manifest = json!({"schemaVersion": 2, "mediaType": image.media_type, "config": config.json(), "layers": layers});
         for (name, value) in &image.manifest {
             manifest[name] = value.clone();
         }
@@ -343,7 +372,7 @@ impl Layout {
         if let Some(variant) = &image.variant {
             platform["variant"] = json!(variant);
         }
-        let manifest = self.blob(MANIFEST, manifest.to_string().as_bytes());
+        let manifest = self.blob(&image.media_type, manifest.to_string().as_bytes());
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id.clone()).collect();
         Written { manifest, config, diff_ids, platform }
     }
@@ -388,6 +417,15 @@ impl Layout {
         self.save();
     }
 
+    /// Adds an entry to `index.json` as it is: with a platform, without a tag, or wrong.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub fn entry(&mut self, entry: Value) {
+        self.manifests.push(entry);
+        self.save();
+    }
+
     /// Changes a blob where it lies; its name stays.
     ///
     /// # Panics
@@ -413,17 +451,27 @@ impl Layout {
     /// When files cannot be read.
     #[must_use]
     pub fn archive(&self, compression: Compression) -> Vec<u8> {
+        self.archive_below("", compression)
+    }
+
+    /// As [`archive`](Self::archive), with `prefix` before every name: `./` say.
+    ///
+    /// # Panics
+    /// When files cannot be read.
+    #[must_use]
+    pub fn archive_below(&self, prefix: &str, compression: Compression) -> Vec<u8> {
         let mut blobs: Vec<_> = std::fs::read_dir(self.dir.join("blobs/sha256"))
             .unwrap()
             .map(|e| e.unwrap().file_name())
             .collect();
         blobs.sort();
-        let mut tar = crate::tars::TarBuilder::new().dir("blobs").dir("blobs/sha256");
+        let below = |name: &str| format!("{prefix}{name}");
+        let mut tar = crate::tars::TarBuilder::new().dir(&below("blobs")).dir(&below("blobs/sha256"));
         for name in blobs.iter().map(|name| format!("blobs/sha256/{}", name.to_str().unwrap())) {
-            tar = tar.file(&name, std::fs::read(self.dir.join(&name)).unwrap());
+            tar = tar.file(&below(&name), std::fs::read(self.dir.join(&name)).unwrap());
         }
         for name in ["index.json", "oci-layout"] {
-            tar = tar.file(name, std::fs::read(self.dir.join(name)).unwrap());
+            tar = tar.file(&below(name), std::fs::read(self.dir.join(name)).unwrap());
         }
         compression.pack(&tar.finish())
     }

@@ -12,7 +12,9 @@ use composefs::{
     repo::{Batch, IngestStats, Lane, ObjectWriter, StorePool, Writer},
     splitstream::{Builder, ContentType},
 };
-use composefs_tar::{Content, EntryKind, Event, Member, Mode, Options, Parser, SparseMap};
+use composefs_tar::{
+    Content, EntryError, EntryKind, Event, Member, Mode, Options, Parser, SparseMap, clean_path,
+};
 
 use crate::{
     digest::{DiffId, Digest, DigestHasher},
@@ -71,13 +73,21 @@ pub struct LayerImporter<'a> {
     writer: &'a Writer,
     pool: &'a StorePool,
     mode: Mode,
+    for_image: bool,
 }
 
 impl<'a> LayerImporter<'a> {
     /// Makes an importer that stores through `pool`.
     #[must_use]
     pub const fn new(writer: &'a Writer, pool: &'a StorePool, mode: Mode) -> Self {
-        Self { writer, pool, mode }
+        Self { writer, pool, mode, for_image: false }
+    }
+
+    /// Refuses layers with members that no tree can hold; without this, any archive can be stored.
+    #[must_use]
+    pub const fn for_image(mut self) -> Self {
+        self.for_image = true;
+        self
     }
 
     /// Imports a blob: checks it against its digest and size, and its contents against `expected`.
@@ -258,6 +268,7 @@ impl<'a> Splitter<'a> {
                 self.builder.inline(bytes).map_err(|error| other(stream_error(&self.name, error)))
             }
             Event::Member(member) => {
+                self.check_entry(&member)?;
                 if let Some(map) = sparse_map(&member) {
                     let stored = map.inline_data().unwrap_or_default().to_vec();
                     self.begin_sparse(map.clone())?;
@@ -266,10 +277,31 @@ impl<'a> Splitter<'a> {
                 }
                 Ok(())
             }
-            Event::Begin(member) => self.begin(&member),
+            Event::Begin(member) => {
+                self.check_entry(&member)?;
+                self.begin(&member)
+            }
             Event::Content(bytes) => self.content(bytes),
             Event::End => self.end(),
         }
+    }
+
+    /// Refuses what could never be merged, so that such a layer gets no name.
+    fn check_entry(&self, member: &Member) -> Result<(), Stop> {
+        if !self.importer.for_image {
+            return Ok(());
+        }
+        let fault = match &member.entry {
+            Err(error) => error.clone(),
+            Ok(entry) => match &entry.kind {
+                EntryKind::Hardlink { target } => match clean_path(target) {
+                    Ok(_) => return Ok(()),
+                    Err(fault) => EntryError { path: entry.path.clone(), fault: fault.into() },
+                },
+                _ => return Ok(()),
+            },
+        };
+        Err(Stop::Bytes(Error::Entry { layer: self.name.clone(), source: fault }))
     }
 
     fn begin(&mut self, member: &Member) -> Result<(), Stop> {

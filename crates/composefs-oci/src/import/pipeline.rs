@@ -5,6 +5,7 @@
 use std::{
     io::{self, Read},
     sync::{
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -78,32 +79,42 @@ pub(super) fn with_contents<T, R: Read + Send>(
     std::thread::scope(|scope| {
         let spawn_error = |source| Error::source(Step::Spawn, digest, source);
         let (blob, reading) = Ahead::spawn(scope, "read", checked).map_err(spawn_error)?;
-        let drain = blob.drain_flag();
-        // The first bytes decide what inflates them; a plain tar needs no second thread.
+        let drain = Arc::clone(&blob.drain);
+        // Said before the near end goes away: what is left of the blob is read only for its digest.
+        let settle = |result: &Result<T, Stop>| {
+            if matches!(result, Err(Stop::Bytes(_))) {
+                drain.store(true, Ordering::Relaxed);
+            }
+        };
         let result = match Decompressor::new(blob) {
             Err(error) => Err(Stop::Bytes(read_error(error))),
+            Ok(contents) if contents.compression() == Compression::None => {
+                let mut direct = Direct { contents, buffer: vec![0; BUFFER] };
+                let result = consume(&mut direct, Compression::None);
+                settle(&result);
+                result
+            }
             Ok(contents) => {
                 let compression = contents.compression();
                 let (mut inflated, inflating) =
                     Ahead::spawn(scope, "inflate", contents).map_err(spawn_error)?;
                 let result = consume(&mut inflated, compression);
-                if matches!(result, Err(Stop::Bytes(_))) {
-                    drain.store(true, Ordering::Relaxed);
-                }
+                settle(&result);
                 drop(inflated);
-                let _ = inflating.join();
+                joined(inflating);
                 result
             }
         };
-        if matches!(result, Err(Stop::Bytes(_))) {
-            drain.store(true, Ordering::Relaxed);
-        }
-        let verdict = reading.join().ok().flatten();
-        match (result, verdict) {
+        match (result, joined(reading)) {
             (Err(Stop::Bytes(_)), Some(fault)) => Err(Error::blob(digest, fault)),
             (result, _) => result.map_err(Stop::into_error),
         }
     })
+}
+
+/// Waits for a thread; one that panicked must not look like one that came to the end of its input.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The uncompressed bytes in pieces.
@@ -132,8 +143,6 @@ fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
             Ok(0) => break,
             Ok(got) => filled += got,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // What came before the error is handed on first: the consumer may find out more by it. The reader
-            // gives the error again or ends.
             Err(error) => return Err(error),
         }
     }
@@ -163,20 +172,16 @@ struct KeepFault<R> {
 }
 
 impl<R: Read> KeepFault<R> {
-    fn verdict(&mut self) -> Option<BlobFault> {
-        let mut buffer = vec![0; 64 * 1024];
-        while self.fault.is_none() && matches!(self.read(&mut buffer), Ok(1..)) {}
-        self.fault.take()
+    fn verdict(self) -> Option<BlobFault> {
+        self.fault.or_else(|| fault_in_rest(self.inner))
     }
 }
 
 impl<R: Read> Read for KeepFault<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = self.inner.read(buffer);
-        if let Err(error) = &result
-            && let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<BlobFault>())
-        {
-            self.fault = Some(fault.clone());
+        if let Err(error) = &result {
+            self.fault = fault_of(error).or(self.fault.take());
         }
         result
     }
@@ -188,7 +193,7 @@ struct Ahead {
     empty: SyncSender<Vec<u8>>,
     current: Option<(Vec<u8>, usize)>,
     taken: usize,
-    drain: std::sync::Arc<AtomicBool>,
+    drain: Arc<AtomicBool>,
 }
 
 impl Ahead {
@@ -200,16 +205,12 @@ impl Ahead {
     ) -> io::Result<(Self, ScopedJoinHandle<'scope, Option<BlobFault>>)> {
         let (to_caller, full) = sync_channel(DEPTH);
         let (empty, from_caller) = sync_channel(DEPTH + 2);
-        let drain = std::sync::Arc::new(AtomicBool::new(false));
-        let flag = std::sync::Arc::clone(&drain);
+        let drain = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&drain);
         let handle = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn_scoped(scope, move || read_ahead(reader, &to_caller, &from_caller, &flag))?;
         Ok((Self { full, empty, current: None, taken: 0, drain }, handle))
-    }
-
-    fn drain_flag(&self) -> std::sync::Arc<AtomicBool> {
-        std::sync::Arc::clone(&self.drain)
     }
 
     /// Makes `current` a buffer with bytes left in it; false at the end.
@@ -239,7 +240,6 @@ fn read_ahead(
     drain: &AtomicBool,
 ) -> Option<BlobFault> {
     let mut made = 0;
-    let mut listening = true;
     loop {
         let mut buffer = match from_caller.try_recv() {
             Ok(buffer) => buffer,
@@ -247,24 +247,37 @@ fn read_ahead(
                 made += 1;
                 vec![0; BUFFER]
             }
-            // Every buffer is on its way: wait for one to come back. With nobody at the other end, make one more.
+            // Every buffer is on its way: wait for one to come back. With nobody at the other end, none does.
             Err(_) => from_caller.recv().unwrap_or_else(|_| vec![0; BUFFER]),
         };
         match read_some(&mut reader, &mut buffer) {
             Ok(0) => return None,
             Ok(got) => {
-                if listening && to_caller.send(Ok((buffer, got))).is_err() {
-                    listening = false;
-                }
-                if !listening && !drain.load(Ordering::Relaxed) {
-                    return None;
+                if to_caller.send(Ok((buffer, got))).is_err() {
+                    return if drain.load(Ordering::Relaxed) { fault_in_rest(reader) } else { None };
                 }
             }
             Err(error) => {
-                let fault = error.get_ref().and_then(|inner| inner.downcast_ref::<BlobFault>()).cloned();
+                let fault = fault_of(&error);
                 let _ = to_caller.send(Err(error));
                 return fault;
             }
+        }
+    }
+}
+
+fn fault_of(error: &io::Error) -> Option<BlobFault> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<BlobFault>()).cloned()
+}
+
+/// Reads on to the end, for what the checks say there.
+fn fault_in_rest(mut reader: impl Read) -> Option<BlobFault> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return None,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return fault_of(&error),
+            _ => {}
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Imported {
     pub(super) streams: Vec<ObjectId>,
     pub(super) objects: IngestStats,
     pub(super) inlined_bytes: u64,
+    /// Those that have no entry yet.
+    pub(super) fresh: Vec<(Digest, ObjectId)>,
 }
 
 /// What the importing threads share.
@@ -47,8 +49,7 @@ struct Shared<'p> {
     error: Option<Error>,
 }
 
-/// Has every planned layer in the repository. Layers that were imported get their entries in `commit`, and also
-/// when another layer fails: they are whole.
+/// Has every planned layer in the repository. When one fails, those that are whole get their entries.
 pub(super) fn import(
     writer: &Writer,
     source: &dyn Source,
@@ -81,12 +82,10 @@ pub(super) fn import(
     shared.queue.sort_by_key(|plan| plan.descriptor.size());
     if !shared.queue.is_empty() {
         let pool = StorePool::new(writer, PoolOptions::default().threads(options.jobs))?;
-        shared = run(writer, source, &pool, shared, options, commit, observer)?;
+        shared = run(writer, source, &pool, shared, options, commit, observer);
         drop(pool);
-        // What is whole is registered, whatever became of the others.
-        register(commit, &mut shared)?;
         if let Some(error) = shared.error.take() {
-            commit.checkpoint()?;
+            keep(commit, &shared.fresh);
             return Err(error);
         }
     }
@@ -99,14 +98,27 @@ pub(super) fn import(
             })
         })
         .collect::<Result<_, _>>()?;
-    Ok(Imported { streams, objects: shared.objects, inlined_bytes: shared.inlined_bytes })
+    Ok(Imported {
+        streams,
+        objects: shared.objects,
+        inlined_bytes: shared.inlined_bytes,
+        fresh: shared.fresh,
+    })
 }
 
-fn register(commit: &mut Commit<'_>, shared: &mut Shared<'_>) -> Result<(), Error> {
-    for (key, id) in shared.fresh.drain(..) {
-        commit.stream(layer_name(&key)?, id);
+/// Gives layers their entries, in the commit.
+pub(super) fn register(commit: &mut Commit<'_>, layers: &[(Digest, ObjectId)]) -> Result<(), Error> {
+    for (key, id) in layers {
+        commit.stream(layer_name(key)?, *id);
     }
     Ok(())
+}
+
+/// Gives layers their entries at once, since the pull has failed. The error it failed with is the one to tell.
+pub(super) fn keep(commit: &mut Commit<'_>, layers: &[(Digest, ObjectId)]) {
+    if let Err(error) = register(commit, layers).and_then(|()| Ok(commit.checkpoint()?)) {
+        tracing::warn!(%error, "layers that were imported could not be kept");
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,13 +133,14 @@ fn run<'p>(
     options: &PullOptions,
     commit: &mut Commit<'_>,
     observer: &dyn Observer,
-) -> Result<Shared<'p>, Error> {
+) -> Shared<'p> {
     let workers = options.jobs.clamp(1, shared.queue.len().max(1));
     let shared = Mutex::new(Shared { running: workers, ..shared });
     let changed = Condvar::new();
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let spawned = std::thread::Builder::new().name("layer".to_owned()).spawn_scoped(scope, || {
+                let _running = Running { shared: &shared, changed: &changed };
                 while let Some(plan) = next(&shared) {
                     let result = import_one(writer, source, pool, plan, options, observer);
                     let mut shared = lock(&shared);
@@ -144,8 +157,6 @@ fn run<'p>(
                     }
                     changed.notify_all();
                 }
-                lock(&shared).running -= 1;
-                changed.notify_all();
             });
             if let Err(source) = spawned {
                 let mut shared = lock(&shared);
@@ -159,16 +170,32 @@ fn run<'p>(
         while state.running > 0 {
             (state, _) = changed.wait_timeout(state, CHECKPOINT).unwrap_or_else(PoisonError::into_inner);
             if last.elapsed() >= CHECKPOINT && state.running > 0 && !state.fresh.is_empty() {
-                register(commit, &mut state)?;
+                let fresh = std::mem::take(&mut state.fresh);
                 drop(state);
-                commit.checkpoint()?;
+                let kept = register(commit, &fresh).and_then(|()| Ok(commit.checkpoint()?));
                 last = Instant::now();
                 state = lock(&shared);
+                if let Err(error) = kept {
+                    // The others stop after the layer at hand.
+                    state.error.get_or_insert(error);
+                }
             }
         }
-        Ok::<_, Error>(())
-    })?;
-    Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner))
+    });
+    shared.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts an importing thread until it ends, by a panic too: the caller must not wait for it for ever.
+struct Running<'a, 'p> {
+    shared: &'a Mutex<Shared<'p>>,
+    changed: &'a Condvar,
+}
+
+impl Drop for Running<'_, '_> {
+    fn drop(&mut self) {
+        lock(self.shared).running -= 1;
+        self.changed.notify_all();
+    }
 }
 
 fn next<'p>(shared: &Mutex<Shared<'p>>) -> Option<&'p LayerPlan<'p>> {
@@ -199,15 +226,13 @@ fn import_one(
     observer.event(&Event::Begin { what: "layer", name: digest.as_str(), total: Some(size) });
     let blob = source.blob(plan.descriptor)?;
     let result = match plan.kind {
-        LayerKind::Tar => {
+        LayerKind::Tar | LayerKind::OpaqueTar => {
             let expected = LayerDigest::DiffId(DiffId::new(plan.key.clone()));
-            let layer = LayerImporter::new(writer, pool, options.mode).import(
-                blob,
-                &digest,
-                Some(size),
-                &expected,
-                observer,
-            )?;
+            let mut importer = LayerImporter::new(writer, pool, options.mode);
+            if plan.kind == LayerKind::Tar {
+                importer = importer.for_image();
+            }
+            let layer = importer.import(blob, &digest, Some(size), &expected, observer)?;
             warn_of_lie(plan, layer.stats.compression, observer);
             Done { stream: layer.stream, objects: layer.objects, inlined_bytes: layer.stats.inline_bytes }
         }

@@ -16,6 +16,9 @@ use composefs_tar::{Content, EntryKind, Event, Options, Parser};
 /// The most members an archive may have that belong to a layout.
 const MEMBERS_MAX: usize = 1 << 16;
 
+/// The longest name in a layout: `blobs/`, and a digest.
+const NAME_MAX: usize = 256 + 6;
+
 /// Contents of a member.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -98,7 +101,8 @@ impl ArchiveIndex {
 
 fn keep(places: &mut HashMap<Vec<u8>, Place>, path: &[u8], place: Place) -> io::Result<()> {
     let name = composefs_tar::clean_path(path).map_err(invalid)?.join(&b'/');
-    if !(name == b"index.json" || name == b"oci-layout" || name.starts_with(b"blobs/")) {
+    let wanted = name == b"index.json" || name == b"oci-layout" || name.starts_with(b"blobs/");
+    if !wanted || name.len() > NAME_MAX {
         return Ok(());
     }
     if places.len() >= MEMBERS_MAX {

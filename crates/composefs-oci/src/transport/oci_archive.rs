@@ -48,6 +48,9 @@ impl OciArchive {
                 reason: "it is a directory, not an archive; say oci: for it".to_owned(),
             });
         }
+        // It kept the opening of a FIFO from waiting; reading one must wait.
+        rustix::fs::fcntl_setfl(&file, OFlags::empty())
+            .map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
         let file = uncompressed(file).map_err(fail(Step::ReadSource))?;
         let members = ArchiveIndex::read(file).map_err(fail(Step::ReadSource))?;
         let read = |name: &str, max: u64| {

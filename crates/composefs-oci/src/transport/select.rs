@@ -28,7 +28,7 @@ pub(super) fn choose(
     read: &ReadDocument<'_>,
 ) -> Result<Chosen, Error> {
     let all = index.manifests();
-    let candidates: Vec<&Descriptor> = match select {
+    let mut candidates: Vec<&Descriptor> = match select {
         Select::Any => all.iter().collect(),
         Select::Tag(tag) => all.iter().filter(|entry| tag_of(entry) == Some(tag)).collect(),
         Select::Digest(digest) => {
@@ -36,6 +36,9 @@ pub(super) fn choose(
         }
         Select::Position(at) => all.get(*at).into_iter().collect(),
     };
+    // One manifest under several names is one candidate.
+    let mut seen = std::collections::HashSet::new();
+    candidates.retain(|entry| seen.insert(entry.digest().as_ref()));
     let nothing =
         |reason: String| Error::NoSuchImage { reference: name.to_owned(), reason, present: list(index) };
     if candidates.is_empty() {

@@ -1,0 +1,8 @@
+//! Pulls of made-up images, right and wrong ones; one binary.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod lab;
+
+mod damage;
+mod names;
+mod recovery;
