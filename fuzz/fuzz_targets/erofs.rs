@@ -1,4 +1,5 @@
 //! EROFS images: read, checked, and what could be read written and read again.
+#![allow(clippy::expect_used)]
 
 use composefs::{
     digest::Algorithm,
