@@ -19,4 +19,11 @@ pub mod seal;
 pub mod find;
 pub mod pull;
 
+pub mod v0_3;
+
 pub use error::{Error, Step};
+#[cfg(feature = "proxy")]
+pub use v0_3::pull;
+pub use v0_3::{
+    image, import_layer, ls_layer, mount, open_config, open_config_shallow, seal, tar, write_config,
+};

@@ -3,6 +3,8 @@
 mod archive_index;
 pub mod layout;
 pub mod oci_archive;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 mod select;
 
 use std::io::Read;
@@ -45,14 +47,19 @@ pub trait Source: Send + Sync {
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
 }
 
-/// Opens the medium of a reference that is spoken natively.
+/// Opens the medium of a reference: natively, or through the proxy for transports that only skopeo speaks.
 ///
 /// # Errors
-/// [`Error::NoSuchImage`], [`Error::Source`]; [`Error::NeedsProxy`] for transports that only the proxy speaks.
+/// [`Error::NoSuchImage`], [`Error::Source`]; without the feature `proxy` [`Error::NeedsProxy`].
 pub fn open(reference: &Reference) -> Result<Box<dyn Source>, Error> {
     match reference {
         Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
         Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
+        #[cfg(feature = "proxy")]
+        Reference::Proxy(text) => {
+            Ok(Box::new(proxy::Proxy::open(text.as_str(), proxy::ProxyOptions::default())?))
+        }
+        #[cfg(not(feature = "proxy"))]
         Reference::Proxy(text) => Err(Error::NeedsProxy { reference: text.clone() }),
     }
 }

@@ -33,14 +33,14 @@ pub fn entry_line(member: &Member, object: Option<ObjectId>) -> Result<Vec<u8>, 
 }
 
 /// One leading slash is dropped, one put in front, all trailing ones go; the root is empty.
-fn shown_path(path: &[u8]) -> Vec<u8> {
+pub(crate) fn shown_path(path: &[u8]) -> Vec<u8> {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last.saturating_add(1));
     let path = path.get(..end).unwrap_or_default();
     if path.is_empty() { Vec::new() } else { [b"/", path].concat() }
 }
 
-fn stat(entry: &Entry) -> Stat {
+pub(crate) fn stat(entry: &Entry) -> Stat {
     let mut xattrs = Xattrs::default();
     for (name, value) in &entry.xattrs {
         xattrs.set(name, value);
@@ -56,7 +56,7 @@ fn stat(entry: &Entry) -> Stat {
 }
 
 /// The inode of an entry; `None` for a hard link.
-fn kind(entry: &Entry, object: Option<ObjectId>) -> Option<InodeKind> {
+pub(crate) fn kind(entry: &Entry, object: Option<ObjectId>) -> Option<InodeKind> {
     Some(match &entry.kind {
         EntryKind::Directory => InodeKind::Directory(composefs::filetree::Entries::new()),
         EntryKind::Regular { size, content } => InodeKind::Regular(match (content, object) {

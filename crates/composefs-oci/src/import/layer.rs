@@ -125,11 +125,7 @@ impl<'a> LayerImporter<'a> {
     ///
     /// # Errors
     /// As [`LayerImporter::import`].
-    pub fn import_tar<R: Read + Send>(
-        &self,
-        mut reader: R,
-        expected: &LayerDigest,
-    ) -> Result<ImportedLayer, Error> {
+    pub fn import_tar<R: Read>(&self, mut reader: R, expected: &LayerDigest) -> Result<ImportedLayer, Error> {
         let name = match expected {
             LayerDigest::DiffId(diff_id) => diff_id.digest().clone(),
             LayerDigest::Unknown => Digest::sha256(b""),

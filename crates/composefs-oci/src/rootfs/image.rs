@@ -140,7 +140,7 @@ pub fn entries(
 }
 
 /// Returns the object of a member's contents as the tree needs it: of a sparse one the expanded file.
-fn expanded(
+pub(crate) fn expanded(
     repo: &Repository,
     member: &Member,
     stored: Option<(ObjectId, u64)>,

@@ -90,6 +90,12 @@ impl<R, ObjectID: FsVerityHashValue> SplitStreamReader<R, ObjectID> {
         Error::StreamShape { id: self.id, reason }
     }
 
+    /// Returns the native handle of the repository the stream is from.
+    #[must_use]
+    pub const fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// Looks at what comes next.
     fn peek(&mut self) -> Result<Next> {
         if let Some(id) = self.external {

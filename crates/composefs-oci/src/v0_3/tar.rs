@@ -1,0 +1,9 @@
+//! Tar archives to streams, and streams to entries.
+
+mod entry;
+mod split;
+
+pub use entry::{TarEntry, TarItem, get_entry};
+pub use split::split;
+#[cfg(feature = "proxy")]
+pub use split::split_async;
