@@ -3,6 +3,10 @@
 
 mod lab;
 
+mod archives;
 mod damage;
+mod layers;
 mod names;
 mod recovery;
+mod sealing;
+mod selection;
