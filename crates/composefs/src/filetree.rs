@@ -13,6 +13,7 @@ pub mod edit;
 pub mod walk;
 pub mod xattr;
 pub mod transform;
+pub mod boot;
 
 pub use edit::TreeError;
 pub use inode::{Inode, InodeKind, Name, NameError, Regular, Stat, Xattrs};
