@@ -5,7 +5,8 @@
 pub mod media_type;
 pub mod platform;
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
+pub use oci_spec::image::Descriptor;
+use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
 
 use crate::digest::{BlobDigest, ConfigDigest, DiffId, Digest, DigestError, ManifestDigest};
 

@@ -5,7 +5,7 @@ pub mod layout;
 pub mod oci_archive;
 #[cfg(feature = "proxy")]
 pub mod proxy;
-mod select;
+pub mod select;
 
 use std::io::Read;
 

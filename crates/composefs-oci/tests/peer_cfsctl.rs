@@ -127,7 +127,7 @@ fn layer(dice: &mut Dice, tree: &mut Tree, first: bool) -> Layer {
             2 => {
                 tar = tar.symlink(&name, &dice.of(&["target".to_owned(), "/".to_owned(), "../x".repeat(40)]));
             }
-            3 => tar = tar.char_device(&name, dice.of(&[0, 1, 5]), dice.of(&[0, 3, 255])),
+            3 => tar = tar.char_device(&name, dice.of(&[1, 5, 4095]), dice.of(&[0, 3, 255, 1_048_575])),
             4 => tar = tar.fifo(&name),
             5 if number > 2 => {
                 let below = format!("{name}/");

@@ -15,7 +15,10 @@ macro_rules! targets {
 
 targets! {
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
+    inflate: "../../../fuzz/fuzz_targets/inflate.rs",
+    manifest: "../../../fuzz/fuzz_targets/manifest.rs",
     meta: "../../../fuzz/fuzz_targets/meta.rs",
+    rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",

@@ -17,10 +17,13 @@ use super::Chosen;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Reads a document whole, checked: descriptor and limit in bytes.
-pub(super) type ReadDocument<'a> = dyn Fn(&Descriptor, u64) -> Result<Vec<u8>, Error> + 'a;
+pub type ReadDocument<'a> = dyn Fn(&Descriptor, u64) -> Result<Vec<u8>, Error> + 'a;
 
-/// Finds the manifest that `select` and `platform` mean.
-pub(super) fn choose(
+/// Finds the manifest that `select` and `platform` mean; `name` is the reference in messages.
+///
+/// # Errors
+/// [`Error::NoSuchImage`] with what is there, [`Error::MediaType`], [`Error::Model`], and what `read` gives.
+pub fn choose(
     index: &ImageIndex,
     select: &Select,
     platform: &Platform,
