@@ -40,6 +40,15 @@ pub trait Source: Send + Sync {
     /// [`Error::NoSuchImage`] with what is there, and what reading gives.
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error>;
 
+    /// Returns the descriptor of the bytes there are for a layer, where the medium keeps another form of it than the
+    /// manifest says, such as the tar without its compression; [`Source::blob`] takes that one then.
+    ///
+    /// # Errors
+    /// What asking the medium gives.
+    fn kept_as(&self, _layer: &Descriptor) -> Result<Option<Descriptor>, Error> {
+        Ok(None)
+    }
+
     /// Opens a blob. It is called from several threads at once.
     ///
     /// # Errors

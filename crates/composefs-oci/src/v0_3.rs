@@ -47,7 +47,7 @@ fn frozen<ObjectID: FsVerityHashValue>(id: &ObjectId) -> Result<ObjectID, Error>
 /// Commits a stream, if it has a new id, with a ref to it.
 fn commit(
     writer: &Writer,
-    entry: StreamName,
+    entry: &StreamName,
     id: Option<ObjectId>,
     reference: Option<RefName>,
 ) -> Result<(), Error> {
@@ -56,7 +56,7 @@ fn commit(
         commit.stream(entry.clone(), id);
     }
     if let Some(reference) = reference {
-        commit.stream_ref(reference, &entry);
+        commit.stream_ref(reference, entry);
     }
     Ok(commit.finish()?)
 }
@@ -84,7 +84,7 @@ pub fn import_layer<ObjectID: FsVerityHashValue>(
     let diff_id = DiffId::new(Digest::from_sha256(sha256));
     let expected = LayerDigest::DiffId(diff_id.clone());
     let layer = LayerImporter::new(&writer, &pool, Mode::Lenient).import_tar(tar_stream, &expected)?;
-    commit(&writer, ident::layer(&diff_id)?, Some(layer.stream), reference)?;
+    commit(&writer, &ident::layer(&diff_id)?, Some(layer.stream), reference)?;
     frozen(&layer.stream)
 }
 

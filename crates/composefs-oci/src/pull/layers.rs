@@ -14,6 +14,8 @@ use composefs::{
     splitstream::ContentType,
 };
 
+use oci_spec::image::Descriptor;
+
 use crate::{
     decompress::BUFFER,
     digest::{DiffId, Digest, VerifyingReader},
@@ -218,13 +220,15 @@ fn import_one(
     options: &PullOptions,
     observer: &dyn Observer,
 ) -> Result<Done, Error> {
-    let digest = Digest::new(plan.descriptor.digest().as_ref())
-        .map_err(|error| Error::model(plan.descriptor.digest(), error.into()))?;
+    let kept = source.kept_as(plan.descriptor)?;
+    let descriptor = kept.as_ref().unwrap_or(plan.descriptor);
+    let digest = Digest::new(descriptor.digest().as_ref())
+        .map_err(|error| Error::model(descriptor.digest(), error.into()))?;
     let span = tracing::info_span!("layer", digest = %digest);
     let _entered = span.enter();
-    let size = plan.descriptor.size();
+    let size = descriptor.size();
     observer.event(&Event::Begin { what: "layer", name: digest.as_str(), total: Some(size) });
-    let blob = source.blob(plan.descriptor)?;
+    let blob = source.blob(descriptor)?;
     let result = match plan.kind {
         LayerKind::Tar | LayerKind::OpaqueTar => {
             let expected = LayerDigest::DiffId(DiffId::new(plan.key.clone()));
@@ -233,7 +237,7 @@ fn import_one(
                 importer = importer.for_image();
             }
             let layer = importer.import(blob, &digest, Some(size), &expected, observer)?;
-            warn_of_lie(plan, layer.stats.compression, observer);
+            warn_of_lie(descriptor, layer.stats.compression, observer);
             Done { stream: layer.stream, objects: layer.objects, inlined_bytes: layer.stats.inline_bytes }
         }
         LayerKind::Blob => store_blob(writer, blob, &digest, size, observer)?,
@@ -243,16 +247,15 @@ fn import_one(
 }
 
 fn warn_of_lie(
-    plan: &LayerPlan<'_>,
+    descriptor: &Descriptor,
     found: Option<crate::model::media_type::Compression>,
     observer: &dyn Observer,
 ) {
-    let claimed = crate::model::media_type::tar_layer(plan.descriptor.media_type().as_ref());
+    let claimed = crate::model::media_type::tar_layer(descriptor.media_type().as_ref());
     if let (Some(claimed), Some(found)) = (claimed, found)
         && claimed != found
     {
-        let text =
-            format!("layer {} is {found}, though its media type says {claimed}", plan.descriptor.digest());
+        let text = format!("layer {} is {found}, though its media type says {claimed}", descriptor.digest());
         observer.event(&Event::Warning { text: &text });
     }
 }

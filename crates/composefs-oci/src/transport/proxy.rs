@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use containers_image_proxy::{ImageProxy, ImageProxyConfig, OpenedImage};
+use containers_image_proxy::{ConvertedLayerInfo, ImageProxy, ImageProxyConfig, OpenedImage};
 use oci_spec::image::Descriptor;
 use tokio::{
     io::AsyncReadExt as _,
@@ -30,6 +30,9 @@ use super::{Chosen, Source};
 const PIECE_SIZE: usize = 256 * 1024;
 /// Pieces that wait for the reader.
 const QUEUE: usize = 4;
+
+/// The transport whose layers are not kept as the manifest says.
+const STORAGE: &str = "containers-storage:";
 
 /// How the proxy is run.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +75,8 @@ struct Session {
     image: OpenedImage,
     platform: Platform,
     manifest: Manifest,
+    /// What podman's store has of the layers, in the manifest's order; empty for other media.
+    kept: Vec<Descriptor>,
 }
 
 impl fmt::Debug for Proxy {
@@ -123,16 +128,29 @@ impl Proxy {
             let image = proxy.open_image(&self.reference).await.map_err(self.error("open"))?;
             let (_, bytes) =
                 proxy.fetch_manifest_raw_oci(&image).await.map_err(self.error("fetch the manifest of"))?;
-            Ok::<_, Error>((proxy, image, bytes))
+            let mut kept = Vec::new();
+            if self.reference.starts_with(STORAGE) {
+                let step = "list the layers of";
+                let layers = proxy.get_layer_info(&image).await.map_err(self.error(step))?;
+                let layers = layers.ok_or_else(|| Error::Proxy {
+                    step,
+                    reference: self.reference.clone(),
+                    source: "this skopeo cannot say what podman's store keeps; 1.11 and later can".into(),
+                })?;
+                let kept_as =
+                    |layer: ConvertedLayerInfo| Descriptor::new(layer.media_type, layer.size, layer.digest);
+                kept.extend(layers.into_iter().map(kept_as));
+            }
+            Ok::<_, Error>((proxy, image, bytes, kept))
         });
-        let (proxy, image, bytes) = opened?;
+        let (proxy, image, bytes, kept) = opened?;
         let digest = Digest::sha256(&bytes);
         if bytes.len() as u64 > MANIFEST_MAX {
             return Err(Error::TooLarge { digest, size: bytes.len() as u64, max: MANIFEST_MAX });
         }
         // The digest is of these bytes: an image in Docker's format is converted on the way.
         let manifest = Manifest::parse(bytes).map_err(|source| Error::model(&digest, source))?;
-        let opened = Arc::new(Session { proxy, image, platform: platform.clone(), manifest });
+        let opened = Arc::new(Session { proxy, image, platform: platform.clone(), manifest, kept });
         *session = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -152,6 +170,12 @@ impl Source for Proxy {
         let session = self.session(platform)?;
         let digest = session.manifest.digest().digest().clone();
         Ok(Chosen { bytes: session.manifest.bytes().to_vec(), digest, warning: None })
+    }
+
+    fn kept_as(&self, layer: &Descriptor) -> Result<Option<Descriptor>, Error> {
+        let session = self.current()?;
+        let at = session.manifest.layers().iter().position(|there| there.digest() == layer.digest());
+        Ok(at.and_then(|at| session.kept.get(at)).cloned())
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
@@ -180,20 +204,38 @@ async fn fetch(
     to_reader: &Sender<io::Result<Vec<u8>>>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (mut blob, end) = session.proxy.get_descriptor(&session.image, descriptor).await?;
-    loop {
-        let mut piece = Vec::with_capacity(PIECE_SIZE);
-        // The buffer's capacity bounds what is read; pipes give less.
-        while piece.len() < PIECE_SIZE && blob.read_buf(&mut piece).await? > 0 {}
-        if piece.is_empty() {
-            break;
+    let copy = async move {
+        loop {
+            let mut piece = Vec::with_capacity(PIECE_SIZE);
+            // Never past the capacity, so that this bounds memory; a pipe gives less at a time.
+            while piece.len() < PIECE_SIZE && (&mut blob).take(room(&piece)).read_buf(&mut piece).await? > 0 {
+            }
+            if piece.is_empty() {
+                return Ok::<_, io::Error>(Taken::All);
+            }
+            if to_reader.send(Ok(piece)).await.is_err() {
+                return Ok(Taken::Part);
+            }
         }
-        if to_reader.send(Ok(piece)).await.is_err() {
-            drop(blob);
-            let _ = end.await;
-            return Ok(());
-        }
+    };
+    // The proxy closes the pipe only when it is asked for the result, so both at once.
+    match tokio::join!(copy, end) {
+        (Ok(Taken::Part), _) => Ok(()),
+        // What the proxy says tells more than a pipe that broke.
+        (_, Err(error)) => Err(error.into()),
+        (Err(error), Ok(())) => Err(error.into()),
+        (Ok(Taken::All), Ok(())) => Ok(()),
     }
-    Ok(end.await?)
+}
+
+fn room(piece: &[u8]) -> u64 {
+    PIECE_SIZE.saturating_sub(piece.len()) as u64
+}
+
+/// How much of a blob its reader wanted.
+enum Taken {
+    All,
+    Part,
 }
 
 /// A blob as it comes out of the queue.

@@ -166,6 +166,7 @@ fn sha256_of(digest: &ConfigDigest) -> Result<Sha256Digest, Error> {
 ///
 /// # Errors
 /// [`Error::Damaged`] if a layer is not in `refs`; what storing gives.
+#[allow(clippy::needless_pass_by_value)]
 pub fn write_config<ObjectID: FsVerityHashValue>(
     repo: &Arc<Repository<ObjectID>>,
     config: &ImageConfiguration,
@@ -191,7 +192,7 @@ pub fn write_config<ObjectID: FsVerityHashValue>(
         Some(stream) => stream,
         None => {
             let (_, stream) = store(repo, &bytes, &named_refs)?;
-            commit(&repo.writer()?, ident::config(&digest)?, Some(stream), None)?;
+            commit(&repo.writer()?, &ident::config(&digest)?, Some(stream), None)?;
             stream
         }
     };

@@ -51,7 +51,7 @@ fn blocking<ObjectID: FsVerityHashValue>(
     let writer = repo.writer()?;
     let pulled = crate::pull::pull(&writer, source.as_ref(), &options, &bars::observer())?;
     if config_ref.is_some() {
-        commit(&writer, ident::config(&pulled.config)?, None, config_ref)?;
+        commit(&writer, &ident::config(&pulled.config)?, None, config_ref)?;
     }
     let sha256 = parse_sha256(pulled.config.digest().encoded()).map_err(composefs::Error::caller)?;
     Ok((sha256, frozen(&pulled.config_stream)?))

@@ -7,13 +7,7 @@ mod file_system;
 
 pub use file_system::FileSystem;
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt as _,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, rc::Rc};
 
 use super::fsverity::FsVerityHashValue;
 use crate::filetree::TreeError;
@@ -153,7 +147,7 @@ impl<ObjectID: FsVerityHashValue> Directory<ObjectID> {
         let mut names: Vec<&OsStr> = components(path).collect();
         let full = || path.as_bytes().to_vec();
         let name = names.pop().ok_or_else(|| TreeError::IsADirectory(full()))?;
-        match self.get_directory(&OsString::from(names.join(OsStr::new("/"))))?.entries.get(name) {
+        match self.get_directory(&names.join(OsStr::new("/")))?.entries.get(name) {
             Some(Inode::Leaf(leaf)) => Ok(Rc::clone(leaf)),
             Some(Inode::Directory(_)) => Err(TreeError::IsADirectory(full())),
             None => Err(TreeError::NotFound(full())),

@@ -18,12 +18,13 @@ use crate::{
 
 impl<ObjectID: FsVerityHashValue> Repository<ObjectID> {
     /// Starts a stream that refers to `maps`. With a digest, what is written must have it.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn create_stream(
         &self,
         sha256: Option<Sha256Digest>,
         maps: Option<DigestMap<ObjectID>>,
     ) -> SplitStreamWriter<ObjectID> {
-        SplitStreamWriter::new(self.writer(), maps, sha256, ContentType::NONE)
+        SplitStreamWriter::new(self.writer(), maps.as_ref(), sha256, ContentType::NONE)
     }
 
     /// Finds a stream by the SHA-256 of its contents; looks at names only.

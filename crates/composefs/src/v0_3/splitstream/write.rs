@@ -34,14 +34,14 @@ struct State {
 impl<ObjectID: FsVerityHashValue> SplitStreamWriter<ObjectID> {
     pub(in crate::v0_3) fn new(
         writer: Result<Writer>,
-        refs: Option<DigestMap<ObjectID>>,
+        refs: Option<&DigestMap<ObjectID>>,
         sha256: Option<Sha256Digest>,
         content_type: ContentType,
     ) -> Self {
         let state = writer.and_then(|writer| {
             let build = || -> Result<Builder, SplitstreamError> {
                 let mut builder = Builder::new(fsverity::algorithm::<ObjectID>(), content_type)?;
-                for entry in refs.iter().flat_map(|refs| &refs.map) {
+                for entry in refs.into_iter().flat_map(|refs| &refs.map) {
                     builder.named_ref(&format!("sha256:{}", hex(&entry.body)), &entry.verity.to_native())?;
                 }
                 Ok(builder)
