@@ -29,9 +29,6 @@ use crate::{
     transport::{Source, read_document},
 };
 
-/// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
-const JOBS_MAX: usize = 16;
-
 /// How an image is pulled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,8 +39,7 @@ pub struct PullOptions {
     pub platform: Platform,
     /// Lenient takes what container runtimes take, strict what upstream takes.
     pub mode: Mode,
-    /// Threads that store files, and layers imported at once; default: as many as cores, at most 16. Memory grows
-    /// with them, by about 4 MiB each.
+    /// Threads that store files, and layers imported at once; default: as many as cores.
     pub jobs: usize,
     /// Whether to build the EROFS images.
     pub image: ImageBuild,
@@ -69,7 +65,7 @@ impl Default for PullOptions {
             tag: None,
             platform: Platform::native(),
             mode: Mode::Lenient,
-            jobs: std::thread::available_parallelism().map_or(1, usize::from).min(JOBS_MAX),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
             image: ImageBuild::Build,
             expected: None,
             formats: Vec::new(),

@@ -5,7 +5,11 @@ pub mod referrers;
 pub mod check;
 
 use composefs::{
-    digest::ObjectId, erofs::FormatVersion, name::StreamName, repo::Repository, splitstream::ContentType,
+    digest::ObjectId,
+    erofs::FormatVersion,
+    name::StreamName,
+    repo::Repository,
+    splitstream::{ContentType, Layout, MapEntry, SplitStream},
 };
 
 use crate::{
@@ -97,7 +101,14 @@ impl StoredConfig {
     /// [`Error::NotFound`], [`Error::Damaged`].
     pub fn open(repo: &Repository, digest: &ConfigDigest) -> Result<Self, Error> {
         let name = ident::config(digest)?;
-        let stream = repo.stream_entry(&name)?.ok_or_else(|| Error::NotFound(digest.to_string()))?;
+        let stream = match repo.stream_entry(&name)? {
+            Some(stream) => stream,
+            // 0.3 names a stream by the bare SHA-256 of its contents.
+            None => {
+                let old = repo.stream_entry(&StreamName::new(digest.digest().encoded())?)?;
+                old.ok_or_else(|| Error::NotFound(digest.to_string()))?
+            }
+        };
         Self::open_stream(repo, digest, &stream)
     }
 
@@ -190,12 +201,28 @@ impl Document {
     ) -> Result<Self, Error> {
         let stream = repo.open_stream(id)?;
         let damaged = |reason: &str| Error::Damaged { subject: name.to_string(), reason: reason.to_owned() };
+        if stream.layout() == Layout::V03 {
+            return Self::read_v03(repo, id, &stream, max);
+        }
         if stream.content_type() != content_type {
             return Err(damaged("its stream is of another type"));
         }
         let object = stream.only_object().map_err(|_| damaged("its stream must name exactly one object"))?;
         let refs = stream.named_refs().map(|(name, id)| (name.to_owned(), id)).collect();
         Ok(Self { bytes: repo.read_object(&object, max)?, refs })
+    }
+
+    /// 0.3 has the contents in the stream itself, and a map from digests to streams.
+    fn read_v03(
+        repo: &Repository,
+        id: &ObjectId,
+        stream: &SplitStream<std::fs::File>,
+        max: u64,
+    ) -> Result<Self, Error> {
+        let mut bytes = Bounded { bytes: Vec::new(), max: usize::try_from(max).unwrap_or(usize::MAX) };
+        repo.replay_stream(id, stream, &mut bytes)?;
+        let named = |entry: &MapEntry| (Digest::from_sha256(&entry.body_sha256).to_string(), entry.stream);
+        Ok(Self { bytes: bytes.bytes, refs: stream.v03_map().iter().map(named).collect() })
     }
 
     fn check(&self, digest: &Digest, name: &StreamName) -> Result<(), Error> {
@@ -210,5 +237,25 @@ impl Document {
                 reason: format!("digest algorithm {} cannot be checked", digest.algorithm()),
             }),
         }
+    }
+}
+
+/// Bytes in memory, up to a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    max: usize,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if bytes.len() > self.max.saturating_sub(self.bytes.len()) {
+            return Err(std::io::Error::other(format!("more than {} bytes", self.max)));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
