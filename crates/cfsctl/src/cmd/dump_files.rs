@@ -1,11 +1,11 @@
 //! `cfsctl dump-files`
 
-use std::io::Write as _;
+use std::{collections::HashMap, io::Write as _};
 
 use anyhow::bail;
 use clap::Args;
 use composefs::{
-    dumpfile::Line,
+    dumpfile::{HardlinkLine, Line},
     filetree::{FileTree, InodeId, InodeKind},
 };
 
@@ -13,7 +13,7 @@ use crate::{app::App, ui};
 
 /// Print what an image says about files
 ///
-/// One line of a dumpfile each; a directory lists itself and what is in it.
+/// One line of a dumpfile each; a directory lists itself and all that is below it.
 #[derive(Debug, Args)]
 pub(crate) struct DumpFiles {
     /// An image id, refs/ and a name, or a bare name
@@ -36,48 +36,56 @@ impl DumpFiles {
             let components: Vec<&[u8]> =
                 path.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
             let Ok(inode) = tree.lookup(&components) else { bail!("{path} not found") };
-            let path = format!(
-                "/{}",
-                components.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>().join("/")
-            );
             if self.backing_path_only {
-                writeln!(out, "{path} {}", backing(&tree, inode, &path)?)?;
+                writeln!(out, "{path} {}", backing(&tree, inode, path)?)?;
                 continue;
             }
-            print(&tree, inode, path.as_bytes(), &counts, &mut out)?;
-            for (name, child) in tree.entries(inode).into_iter().flatten() {
-                let mut below = path.clone().into_bytes();
-                if below != b"/" {
-                    below.push(b'/');
-                }
-                below.extend_from_slice(name.as_bytes());
-                print(&tree, *child, &below, &counts, &mut out)?;
-            }
+            list(&tree, inode, path.clone(), &counts, &mut out)?;
         }
         out.flush()?;
         Ok(())
     }
 }
 
-fn print(
+/// Prints an inode and all below it; a further name of what was printed is a line of its own kind.
+fn list(
     tree: &FileTree,
     inode: InodeId,
-    path: &[u8],
+    path: String,
     counts: &[u32],
     out: &mut dyn std::io::Write,
 ) -> anyhow::Result<()> {
-    let directories = || {
-        tree.entries(inode)
-            .into_iter()
-            .flatten()
-            .filter(|(_, child)| tree.inode(**child).kind.is_directory())
-            .count()
-    };
-    let nlink = match &tree.inode(inode).kind {
-        InodeKind::Directory(_) => u32::try_from(directories()).unwrap_or(u32::MAX).saturating_add(2),
-        _ => counts.get(inode.index()).copied().unwrap_or(1),
-    };
-    writeln!(out, "{}", Line::new(path, tree.inode(inode), nlink))?;
+    let mut first: HashMap<InodeId, Vec<u8>> = HashMap::new();
+    let mut pending = vec![(path.into_bytes(), inode)];
+    while let Some((path, inode)) = pending.pop() {
+        if let Some(target) = first.get(&inode) {
+            writeln!(
+                out,
+                "{}",
+                HardlinkLine { path: path.as_slice().into(), target: target.as_slice().into() }
+            )?;
+            continue;
+        }
+        let children: Vec<_> = tree.entries(inode).into_iter().flatten().collect();
+        let nlink = match &tree.inode(inode).kind {
+            InodeKind::Directory(_) => {
+                let below = children.iter().filter(|(_, child)| tree.inode(**child).kind.is_directory());
+                u32::try_from(below.count()).unwrap_or(u32::MAX).saturating_add(2)
+            }
+            _ => counts.get(inode.index()).copied().unwrap_or(1),
+        };
+        writeln!(out, "{}", Line::new(path.as_slice(), tree.inode(inode), nlink))?;
+        // The last one pushed comes first.
+        for (name, child) in children.into_iter().rev() {
+            let mut below = path.clone();
+            if below.last() != Some(&b'/') {
+                below.push(b'/');
+            }
+            below.extend_from_slice(name.as_bytes());
+            pending.push((below, *child));
+        }
+        first.insert(inode, path);
+    }
     Ok(())
 }
 

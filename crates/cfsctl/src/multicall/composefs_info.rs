@@ -161,12 +161,12 @@ fn list(tree: &FileTree, out: &mut dyn Write) -> anyhow::Result<()> {
         path.extend_from_slice(name.as_bytes());
         ends.push(path.len());
         let mut line = Vec::new();
-        push_escaped(&mut line, &path, Escape::Path);
+        push_name(&mut line, &path);
         match &tree.inode(step.inode).kind {
             InodeKind::Directory(_) => line.extend_from_slice(b"/\t"),
             InodeKind::Symlink(target) => {
                 line.extend_from_slice(b"\t-> ");
-                push_escaped(&mut line, target, Escape::Path);
+                push_name(&mut line, target);
             }
             InodeKind::Regular(file) => {
                 if let Some(object) = file.object() {
@@ -179,6 +179,16 @@ fn list(tree: &FileTree, out: &mut dyn Write) -> anyhow::Result<()> {
         out.write_all(&line)?;
     }
     Ok(())
+}
+
+/// As in a dumpfile, but for blanks: there are no fields here that they could part.
+fn push_name(line: &mut Vec<u8>, name: &[u8]) {
+    for (n, part) in name.split(|byte| *byte == b' ').enumerate() {
+        if n > 0 {
+            line.push(b' ');
+        }
+        push_escaped(line, part, Escape::Path);
+    }
 }
 
 fn measure(path: &Path) -> anyhow::Result<ObjectId> {
