@@ -91,14 +91,6 @@ pub(crate) fn print(report: &CheckReport, out: &mut dyn Write) -> anyhow::Result
     Ok(())
 }
 
-/// Says on stderr what mends what was found; each remedy once.
-pub(crate) fn print_remedies(remedies: impl Iterator<Item = String>) {
-    let all: std::collections::BTreeSet<String> = remedies.collect();
-    for remedy in all {
-        eprintln!("hint: {remedy}");
-    }
-}
-
 /// Checks a repository as the global options say.
 pub(crate) fn check(
     app: &App,
@@ -126,7 +118,7 @@ impl Fsck {
         if report.is_ok() {
             return Ok(ExitCode::SUCCESS);
         }
-        print_remedies(report.errors().map(|finding| finding.remedy.to_string()));
-        Err(Failed("repository integrity check failed".to_owned()).into())
+        let remedies = report.errors().map(|finding| finding.remedy.to_string());
+        Err(Failed::new("repository integrity check failed").hints(remedies).into())
     }
 }

@@ -77,6 +77,6 @@ impl Gc {
             eprintln!("warning: needed and unreadable: {one}");
         }
         let kept = if self.force { "" } else { "; no object was removed" };
-        Err(Failed(format!("{} needed streams or images cannot be read{kept}", unreadable.len())).into())
+        Err(Failed::new(format!("{} needed streams or images cannot be read{kept}", unreadable.len())).into())
     }
 }

@@ -1,14 +1,29 @@
 //! An error as a person reads it: what was asked for, a line for each cause, and what to do.
 
-use std::{fmt::Write as _, io, process::ExitCode};
+use std::{collections::BTreeSet, fmt::Write as _, io, process::ExitCode};
 
 use composefs::mount::MountError;
 use composefs_oci::reference::ReferenceError;
 
-/// A verb found damage or a difference and has said all about it.
+/// A verb found damage or a difference and has said all about it, but for what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Failed(pub(crate) String);
+#[error("{text}")]
+pub(crate) struct Failed {
+    text: String,
+    hints: BTreeSet<String>,
+}
+
+impl Failed {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hints: BTreeSet::new() }
+    }
+
+    /// With what mends it, each remedy once.
+    pub(crate) fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
+        self
+    }
+}
 
 /// Arguments that clap takes and we don't; ends with exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +68,11 @@ fn text(error: &anyhow::Error) -> String {
             _ => writeln!(text, "  {line}"),
         };
         last = line;
+    }
+    if let Some(failed) = error.downcast_ref::<Failed>() {
+        for hint in &failed.hints {
+            let _ = writeln!(text, "hint: {hint}");
+        }
     }
     if let Some(hint) = hint(error) {
         let _ = writeln!(text, "hint: {hint}");

@@ -60,7 +60,7 @@ impl Fsck {
             return Ok(ExitCode::SUCCESS);
         }
         let remedies = report.errors().map(|finding| finding.remedy.to_string());
-        fsck::print_remedies(remedies.chain(oci.findings.iter().map(Finding::remedy)));
-        Err(Failed("OCI integrity check failed".to_owned()).into())
+        let remedies = remedies.chain(oci.findings.iter().map(Finding::remedy));
+        Err(Failed::new("OCI integrity check failed").hints(remedies).into())
     }
 }
