@@ -16,6 +16,7 @@ mod man;
 mod mount;
 mod oci;
 mod transaction;
+mod util;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Fsck(fsck::Fsck),
     Completion(completion::Completion),
     Man(man::Man),
+    #[command(hide = true)]
+    Util(util::Util),
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -69,6 +72,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Fsck(verb) => return verb.run(&app),
         Command::Completion(verb) => verb.run(),
         Command::Man(verb) => verb.run(),
+        Command::Util(verb) => verb.run(),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

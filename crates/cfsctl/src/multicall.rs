@@ -7,7 +7,7 @@ mod mount_helper;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::ui;
 
@@ -48,6 +48,15 @@ pub(crate) fn take(arguments: &mut Vec<OsString>) -> Option<Program> {
     let program = Program::by_name(arguments.get(1)?.to_str()?)?;
     arguments.remove(0);
     Some(program)
+}
+
+/// The command lines of all programs, for the reference.
+pub(crate) fn commands() -> [clap::Command; 3] {
+    [
+        mkcomposefs::Mkcomposefs::command(),
+        composefs_info::ComposefsInfo::command(),
+        mount_helper::MountHelper::command(),
+    ]
 }
 
 fn with<P: Parser>(

@@ -1,0 +1,76 @@
+use insta::assert_snapshot;
+
+use crate::lab::Session;
+
+#[test]
+fn good() {
+    let mut session = Session::with_sample();
+    session.see(["fsck"]);
+    session.see(["fsck", "--metadata-only"]);
+    session.see(["fsck", "--deep"]);
+    session.see(["fsck", "--json"]);
+    session.see(["fsck", "--deep", "--metadata-only"]);
+    assert_snapshot!(session.text());
+}
+
+/// The object of usr/share/numbers, by what the image says.
+fn numbers(session: &Session) -> std::path::PathBuf {
+    let image = session.run(["oci", "compute-id", "sample"]).success().text().trim_end().to_owned();
+    let output = session.run(["dump-files", "--backing-path-only", &image, "/usr/share/numbers"]).success();
+    session.sandbox.path("repo/objects").join(output.text().trim_end().split_once(' ').unwrap().1)
+}
+
+#[test]
+fn an_object_with_other_contents() {
+    let mut session = Session::with_sample();
+    let path = numbers(&session);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "swapped").unwrap();
+    session.see(["fsck"]);
+    session.see(["fsck", "--json"]);
+    session.see(["fsck", "--metadata-only"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn an_object_that_is_gone() {
+    let mut session = Session::with_sample();
+    std::fs::remove_file(numbers(&session)).unwrap();
+    session.see(["fsck"]);
+    session.see(["fsck", "--json"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn names_that_lead_nowhere_and_files_of_strangers() {
+    let mut session = Session::with_sample();
+    let repo = session.sandbox.repo();
+    std::fs::write(repo.join("objects/00-stray"), "").unwrap();
+    std::fs::write(repo.join("streams/no-link"), "").unwrap();
+    std::os::unix::fs::symlink("../objects/00/11", repo.join("streams/broken")).unwrap();
+    session.see(["fsck"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn a_meta_json_that_cannot_be_read() {
+    let mut session = Session::with_sample();
+    session.sandbox.write("repo/meta.json", "{\"version\":");
+    session.see(["fsck"]);
+    session.sandbox.write("repo/meta.json", "{\"version\": 99}");
+    session.see(["fsck"]);
+    std::fs::remove_file(session.sandbox.path("repo/meta.json")).unwrap();
+    session.see(["fsck"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn no_repository() {
+    let mut session = Session::new();
+    session.see(["fsck"]);
+    std::fs::create_dir(session.sandbox.repo()).unwrap();
+    session.see(["fsck"]);
+    session.sandbox.write("file", "");
+    session.see_bare(["--repo", "file", "fsck"]);
+    assert_snapshot!(session.text());
+}

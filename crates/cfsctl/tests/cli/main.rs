@@ -1,0 +1,61 @@
+//! The program from outside: whole outputs, a file for each verb.
+//!
+//! A session's snapshot is the transcript of its runs. After a change: `INSTA_UPDATE=always cargo test -p cfsctl`, then
+//! read the diff.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod lab;
+
+mod cat;
+mod completion;
+mod compute_id;
+mod create_dumpfile;
+mod create_image;
+mod dump_files;
+mod environment;
+mod fsck;
+mod gc;
+mod global;
+mod golden;
+mod golden_0_3;
+mod image_objects;
+mod images;
+mod import_image;
+mod init;
+mod man;
+mod mount;
+mod multicall;
+mod oci_compute_id;
+mod oci_create_image;
+mod oci_dump;
+mod oci_fsck;
+mod oci_images;
+mod oci_import_layer;
+mod oci_inspect;
+mod oci_layer;
+mod oci_linked_erofs_images;
+mod oci_ls_layer;
+mod oci_mount;
+mod oci_pull;
+mod oci_seal;
+mod oci_tag;
+mod old_repository;
+mod peer;
+mod pipes;
+mod reference;
+mod transaction;
+mod vm;
+
+#[test]
+fn no_file_is_forgotten() {
+    let here = composefs_testkit::project("crates/cfsctl/tests/cli");
+    let text = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+            assert!(text.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+use insta::assert_snapshot;
+
+use crate::lab::{Session, sample_layers};
+
+#[test]
+fn good() {
+    let mut session = Session::with_sample();
+    session.see(["oci", "fsck"]);
+    session.see(["oci", "fsck", "sample"]);
+    session.see(["oci", "fsck", "--json"]);
+    session.see(["oci", "fsck", "none"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn a_layer_that_is_gone() {
+    let mut session = Session::with_sample();
+    let [lower, _] = sample_layers();
+    std::fs::remove_file(session.sandbox.path(format!("repo/streams/oci-layer-{lower}"))).unwrap();
+    session.see(["oci", "fsck"]);
+    session.see(["oci", "fsck", "--json"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn a_config_that_cannot_be_read() {
+    let mut session = Session::with_sample();
+    let streams = session.sandbox.path("repo/streams");
+    for entry in std::fs::read_dir(&streams).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("oci-config-") {
+            std::fs::write(std::fs::canonicalize(&path).unwrap(), "nonsense").unwrap();
+        }
+    }
+    session.see(["oci", "fsck"]);
+    session.see(["oci", "images"]);
+    session.see(["oci", "inspect", "sample"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn a_tag_that_leads_nowhere() {
+    let mut session = Session::with_sample();
+    std::os::unix::fs::symlink(
+        "../../oci-manifest-sha256:0",
+        session.sandbox.path("repo/streams/refs/oci/broken"),
+    )
+    .unwrap();
+    session.see(["oci", "fsck"]);
+    assert_snapshot!(session.text());
+}
