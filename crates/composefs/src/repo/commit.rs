@@ -98,7 +98,7 @@ impl<'w> Commit<'w> {
     /// error stay; each leads to whole data.
     pub fn checkpoint(&mut self) -> Result<()> {
         let entries = self.entries_to_change()?;
-        if !entries.is_empty() {
+        if !entries.is_empty() || self.writer.state.barrier.is_marked() {
             self.writer.state.barrier.wait()?; // B
             self.make_entries(&entries)?; // C, D
         }
@@ -120,7 +120,8 @@ impl<'w> Commit<'w> {
         let foreign_image = self.refs.iter().any(|((category, _), entry)| {
             *category == Category::Images && !self.images.iter().any(|image| image.to_hex() == *entry)
         });
-        if !entries.is_empty() || foreign_image {
+        // Without entries to make, objects may have been mended that entries lead to already.
+        if !entries.is_empty() || foreign_image || self.writer.state.barrier.is_marked() {
             self.writer.state.barrier.wait()?; // B
         }
         self.make_entries(&entries)?; // C, D

@@ -17,7 +17,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, AtFlags, FallocateFlags, accessat, fallocate},
+    fs::{FallocateFlags, FileType, fallocate},
     io::Errno,
 };
 
@@ -194,11 +194,17 @@ impl Writer {
 
     /// Looks at what has the object's name, if anything has.
     fn examine(&self, id: &ObjectId, wanted: &Wanted<'_>) -> Result<Present> {
-        let access = accessat(self.objects_directory()?, id.object_path(), Access::EXISTS, AtFlags::empty());
-        match access {
-            Err(Errno::NOENT) => return Ok(Present::No),
+        // Not followed: a symlink has the name, wherever it leads.
+        match beneath::stat(self.objects_directory()?, id.object_path()) {
+            Ok(None) => return Ok(Present::No),
+            Ok(Some(stat)) => match beneath::kind(&stat) {
+                FileType::RegularFile => {}
+                FileType::Directory => {
+                    return Err(self.object_error(Step::Open, id, Errno::ISDIR.into()));
+                }
+                _ => return Ok(Present::Damaged("not a regular file")),
+            },
             Err(errno) => return Err(self.object_error(Step::Stat, id, errno.into())),
-            Ok(()) => {}
         }
         let (opened, measured) = match self.open_raw(id) {
             Err(Error::ObjectMissing { .. }) => return Ok(Present::No),
@@ -210,10 +216,14 @@ impl Writer {
             Measured::OtherAlgorithm(_) => Present::Damaged("fs-verity uses another algorithm"),
             Measured::Missing if self.is_verified() => Present::Damaged("fs-verity is missing"),
             Measured::Missing => {
-                let equal = wanted
-                    .equals(&opened.fd, opened.size)
-                    .map_err(|error| self.object_error(Step::Read, id, error))?;
-                if equal { Present::Good } else { Present::Damaged("contents are not what the name says") }
+                match wanted.equals(&opened.fd, opened.size) {
+                    Ok(true) => Present::Good,
+                    Ok(false) => Present::Damaged("contents are not what the name says"),
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                        Present::Damaged("contents cannot be read")
+                    }
+                    Err(error) => return Err(self.object_error(Step::Read, id, error)),
+                }
             }
         })
     }
@@ -282,11 +292,14 @@ impl Writer {
             temporary
                 .replace(self.nursery(".")?, objects, &id.object_path())
                 .map_err(|error| self.object_error(Step::Rename, id, error))?;
+            self.state.barrier.mark();
             return Ok(true);
         }
-        temporary
+        let new = temporary
             .publish(objects, &id.object_path())
-            .map_err(|error| self.object_error(Step::Link, id, error))
+            .map_err(|error| self.object_error(Step::Link, id, error))?;
+        self.state.barrier.mark();
+        Ok(new)
     }
 
     fn seal(&self, temporary: Temporary, id: &ObjectId) -> Result<Temporary> {
