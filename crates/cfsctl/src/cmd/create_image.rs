@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use anyhow::Context as _;
 use clap::Args;
 use composefs::{
-    digest::Algorithm,
+    digest::{Algorithm, ObjectId},
     dumpfile,
     erofs::{self, WriteOptions},
     filetree::FileTree,
@@ -78,15 +78,20 @@ impl CreateImage {
         let writer = app.writer_or_create()?;
         let input = read(&self.options, writer.algorithm(), Some(&writer), app)?;
         let id = composefs::image::store_with(&writer, &input.tree, app.version(&writer), &input.options)?;
-        let mut commit = writer.begin();
-        commit.image(id);
-        if let Some(name) = name {
-            commit.image_ref(name, &id);
-        }
-        commit.finish()?;
-        writeln!(ui::out(), "{}", id.prefixed())?;
-        Ok(())
+        commit_image(&writer, id, name)
     }
+}
+
+/// Gives a stored image its entry, and a ref if it is to have a name; prints the id.
+pub(crate) fn commit_image(writer: &Writer, id: ObjectId, name: Option<RefName>) -> anyhow::Result<()> {
+    let mut commit = writer.begin();
+    commit.image(id);
+    if let Some(name) = name {
+        commit.image_ref(name, &id);
+    }
+    commit.finish()?;
+    writeln!(ui::out(), "{}", id.prefixed())?;
+    Ok(())
 }
 
 /// Print the id of a directory's image, storing nothing

@@ -1,11 +1,11 @@
 //! `cfsctl import-image`
 
-use std::io::{Read as _, Write as _};
+use std::io::BufReader;
 
 use clap::Args;
 use composefs::name::RefName;
 
-use crate::{app::App, ui};
+use crate::{app::App, cmd::create_image::commit_image};
 
 /// Store an EROFS image from stdin under a name, unchecked
 ///
@@ -21,21 +21,8 @@ impl ImportImage {
         let name = RefName::new(&self.reference)?;
         let writer = app.writer_or_create()?;
         let mut object = writer.object_writer(0)?;
-        let mut input = std::io::stdin().lock();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            let got = input.read(&mut buffer)?;
-            if got == 0 {
-                break;
-            }
-            object.write_all(buffer.get(..got).unwrap_or_default())?;
-        }
+        std::io::copy(&mut BufReader::with_capacity(256 * 1024, std::io::stdin().lock()), &mut object)?;
         let id = object.finish()?.id;
-        let mut commit = writer.begin();
-        commit.image(id);
-        commit.image_ref(name, &id);
-        commit.finish()?;
-        writeln!(ui::out(), "{}", id.prefixed())?;
-        Ok(())
+        commit_image(&writer, id, Some(name))
     }
 }

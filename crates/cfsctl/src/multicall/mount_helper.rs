@@ -1,6 +1,7 @@
 //! `mount.composefs`: the helper that mount(8) calls.
 
 use std::{
+    io::BufReader,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
@@ -107,17 +108,9 @@ fn parse(lists: &[String]) -> anyhow::Result<Wanted> {
 /// The image's id, which the mount is known by.
 fn identify(image: &std::fs::File, path: &Path) -> anyhow::Result<ObjectId> {
     let mut hasher = VerityHasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; 256 * 1024];
-    let mut offset = 0;
-    loop {
-        let got = std::os::unix::fs::FileExt::read_at(image, &mut buffer, offset)
-            .with_context(|| format!("read {}", path.display()))?;
-        if got == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(buffer.get(..got).unwrap_or_default());
-        offset += got as u64;
-    }
+    std::io::copy(&mut BufReader::with_capacity(256 * 1024, image), &mut hasher)
+        .with_context(|| format!("read {}", path.display()))?;
+    Ok(hasher.finish())
 }
 
 /// The image must have fs-verity, and that digest.

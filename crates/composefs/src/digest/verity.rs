@@ -6,6 +6,8 @@
 //! # Format
 //! `docs/formats/fsverity.md`, section 1.
 
+use std::io;
+
 use super::{Algorithm, LG_BLOCK_SIZE, ObjectId, hash::Hasher};
 
 /// Computes an fs-verity digest from bytes pushed in pieces of any length.
@@ -143,6 +145,18 @@ impl VerityHasher {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(&descriptor);
         hasher.finish()
+    }
+}
+
+/// Takes what is written, and never fails: so that files are hashed by [`io::copy`].
+impl io::Write for VerityHasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! `cfsctl oci create-image`
 
-use std::io::Write as _;
-
 use clap::Args;
 use composefs::{digest::ObjectId, name::RefName, repo::Writer};
 use composefs_oci::digest::ConfigDigest;
 
-use crate::{app::App, cmd::oci::rootfs_args::RootfsArgs, ui};
+use crate::{
+    app::App,
+    cmd::{create_image::commit_image, oci::rootfs_args::RootfsArgs},
+};
 
 /// Store the composefs image of a config's layers
 #[derive(Debug, Args)]
@@ -24,14 +25,7 @@ impl CreateImage {
         let writer = app.writer()?;
         let (_, tree) = self.args.tree(app, &writer)?;
         let id = composefs::image::store(&writer, &tree, app.version(&writer))?;
-        let mut commit = writer.begin();
-        commit.image(id);
-        if let Some(name) = name {
-            commit.image_ref(name, &id);
-        }
-        commit.finish()?;
-        writeln!(ui::out(), "{}", id.prefixed())?;
-        Ok(())
+        commit_image(&writer, id, name)
     }
 }
 
