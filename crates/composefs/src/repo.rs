@@ -25,11 +25,11 @@ pub mod check;
 pub use crate::disk::lock::Wait;
 pub use check::{CheckOptions, CheckReport, MetaState};
 pub use commit::Commit;
-pub use create::{InitOptions, InitOutcome, init, supports_verity};
+pub use create::{InitOptions, InitOutcome, init};
 pub use entry::Resolved;
 pub use gc::{GcOptions, GcPlan, GcReport};
 pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
-pub use meta::{ErofsFormats, Meta};
+pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
 pub use store::{ObjectFile, ObjectWriter, Stored};
 
@@ -59,13 +59,22 @@ struct Shared {
     origin: Origin,
     algorithm: Algorithm,
     verified: bool,
+    /// Whether this run does without fs-verity, though the repository may be verified.
+    insecure: bool,
     /// `objects/`, once it was seen to exist.
     objects: OnceLock<OwnedFd>,
 }
 
 impl Repository {
-    fn assemble(locked: Arc<Locked>, origin: Origin, algorithm: Algorithm, verified: bool) -> Self {
-        Self { shared: Arc::new(Shared { locked, origin, algorithm, verified, objects: OnceLock::new() }) }
+    fn assemble(
+        locked: Arc<Locked>,
+        origin: Origin,
+        algorithm: Algorithm,
+        verified: bool,
+        insecure: bool,
+    ) -> Self {
+        let shared = Shared { locked, origin, algorithm, verified, insecure, objects: OnceLock::new() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Returns the path the repository was opened by, for messages.
@@ -89,7 +98,7 @@ impl Repository {
     /// Tells whether every object must have fs-verity. If not, contents are checked in user space.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.shared.verified
+        self.shared.verified && !self.shared.insecure
     }
 
     /// Returns where the settings come from.
@@ -194,10 +203,11 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::InUse`] if others keep the repository longer than `wait`, [`Error::InUseHere`] while a
-    /// [`Writer`] made from this handle or its clones lives, [`Error::ReadOnly`] as for a writer.
+    /// [`Writer`] made from this handle or its clones lives, [`Error::ReadOnly`] as for a writer. An old
+    /// repository gets its `meta.json` here: without objects nothing would tell what it was.
     pub fn sweeper(&self, wait: Wait) -> Result<Sweeper> {
-        self.check_writable()?;
-        self.shared.locked.begin_sweeping(wait)?;
-        Ok(Sweeper { repository: self.clone() })
+        let repository = self.for_writing()?;
+        repository.shared.locked.begin_sweeping(wait)?;
+        Ok(Sweeper { repository })
     }
 }

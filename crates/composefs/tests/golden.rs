@@ -253,6 +253,8 @@ fn an_old_repository_is_upgraded_by_writing_only() {
     let no_upgrade = OpenOptions::default().no_upgrade(true);
     let refused = Repository::open(CWD, directory.path(), &no_upgrade).unwrap().into_writer();
     assert!(matches!(refused, Err(Error::ReadOnly { .. })));
+    let refused = Repository::open(CWD, directory.path(), &no_upgrade).unwrap().sweeper(Wait::Forever);
+    assert!(matches!(refused, Err(Error::ReadOnly { .. })));
     let wrong = OpenOptions::default().algorithm(Some(Algorithm::Sha512));
     assert!(matches!(Repository::open(CWD, directory.path(), &wrong), Err(Error::AlgorithmMismatch { .. })));
     assert!(!directory.path().join("meta.json").exists());

@@ -1,30 +1,27 @@
-//! Making a repository: `meta.json`, durable before anybody can see it.
+//! Making a repository, and taking all names out of one.
 //!
 //! # Format
 //! `docs/formats/repository.md`, section 2, "Creation".
 
 use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-    path::Path,
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, mkdirat, unlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, unlinkat},
     io::Errno,
 };
 
-use super::{
-    ErofsFormats, Meta, OpenOptions, Repository, Wait, layout,
-    open::{open_root, read_meta},
-};
+use super::{ErofsFormats, Meta, OpenOptions, Repository, Wait, layout, meta::file, open::open_root};
 use crate::{
     digest::{Algorithm, VerityAlgorithm},
     disk::{
-        barrier, beneath,
+        barrier,
+        beneath::{self, Listed},
         lock::Locked,
-        publish::{META_PREFIX, Modes, Nursery, Temporary, remove},
-        verity::{self, Enabled},
+        publish::remove,
     },
     erofs::FormatVersion,
     error::{Category, Error, Result, Step},
@@ -119,16 +116,22 @@ pub enum InitOutcome {
 /// reset, [`Error::Io`].
 pub fn init(dirfd: impl AsFd, path: impl AsRef<Path>, options: &InitOptions) -> Result<InitOutcome> {
     let path = path.as_ref();
-    match mkdirat(&dirfd, path, Mode::from_raw_mode(0o700)) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let made = match mkdirat(&dirfd, path, Mode::from_raw_mode(0o700)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
         Err(errno) => return Err(Error::io(Step::MakeDirectory, path)(errno)),
-    }
-    if options.reset_metadata {
-        reset(&dirfd, path, options)?;
-    }
+    };
     let directory = open_root(&dirfd, path)?;
+    if made {
+        sync_parent(&directory, path)?;
+    }
+    // Kept to the end: between the old settings and the new ones nobody may take the repository for an old one.
+    let _exclusive = match options.reset_metadata {
+        true => Some(reset(&dirfd, path, options)?),
+        false => None,
+    };
     // A reset keeps the objects on purpose; they do not make the repository an old one then.
-    if options.ensure && !options.reset_metadata && read_meta(&directory, path)?.is_none() {
+    if options.ensure && !options.reset_metadata && file::read(&directory, path)?.is_none() {
         let open = OpenOptions::default().algorithm(Some(options.algorithm)).wait(options.wait);
         match Repository::open(&dirfd, path, &open) {
             Ok(repository) => {
@@ -141,10 +144,10 @@ pub fn init(dirfd: impl AsFd, path: impl AsRef<Path>, options: &InitOptions) -> 
     }
     let meta = Meta::new(options.algorithm, options.erofs.clone());
     for _ in 0..2 {
-        if let Some((have, _)) = read_meta(&directory, path)? {
+        if let Some((have, _)) = file::read(&directory, path)? {
             return compare(path, &have, &meta, options);
         }
-        if write_meta(directory.as_fd(), path, &meta, !options.insecure)? {
+        if file::write(directory.as_fd(), path, &meta, !options.insecure)? {
             return Ok(InitOutcome::Created);
         }
     }
@@ -171,55 +174,24 @@ fn compare(path: &Path, have: &Meta, wanted: &Meta, options: &InitOptions) -> Re
     Err(Error::OtherSettings { path: path.to_owned(), have: text(have), wanted: text(wanted) })
 }
 
-/// Writes `meta.json` durably unless there is one; tells whether it did.
-pub(super) fn write_meta(
-    directory: BorrowedFd<'_>,
-    path: &Path,
-    meta: &Meta,
-    verified: bool,
-) -> Result<bool> {
-    let meta_path = path.join(layout::META);
-    let nursery = Nursery { directory, below: ".", prefix: META_PREFIX, modes: Modes::new() };
-    let mut temporary = Temporary::create(nursery).map_err(Error::io(Step::CreateTemporary, &meta_path))?;
-    write(&mut temporary, &meta.to_bytes()).map_err(Error::io(Step::Write, &meta_path))?;
-    barrier::sync(temporary.fd(), &meta_path)?;
-    if verified {
-        let enabled = verity::enable(temporary, nursery, meta.algorithm)
-            .map_err(Error::io(Step::EnableVerity, &meta_path))?;
-        temporary = match enabled {
-            Enabled::Yes(temporary) => temporary,
-            Enabled::Unsupported(_) => return Err(Error::VerityUnsupported { path: path.to_owned() }),
-        };
+/// Makes the name of a repository durable.
+fn sync_parent(directory: impl AsFd, path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent_path = path.parent().unwrap_or(path);
+    match openat(directory, c"..", flags, Mode::empty()) {
+        Ok(parent) => barrier::sync(parent, parent_path),
+        // Its names may be made and not be listed: then they become durable when the kernel sees fit.
+        Err(Errno::ACCESS) => Ok(()),
+        Err(errno) => Err(Error::io(Step::Open, parent_path)(errno)),
     }
-    let created = temporary.publish(directory, layout::META).map_err(Error::io(Step::Link, &meta_path))?;
-    if created {
-        barrier::sync(directory, path)?;
-    }
-    Ok(created)
 }
 
-fn write(temporary: &mut Temporary, bytes: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::from(temporary.fd().try_clone_to_owned()?);
-    io::Write::write_all(&mut file, bytes)
-}
-
-/// Tells whether the file system of a directory can do fs-verity, by trying with a temporary file.
-///
-/// # Errors
-/// When no temporary can be made there.
-pub fn supports_verity(directory: impl AsFd, algorithm: Algorithm) -> io::Result<bool> {
-    let modes = Modes::new();
-    let nursery = Nursery { directory: directory.as_fd(), below: ".", prefix: META_PREFIX, modes };
-    verity::is_supported(nursery, algorithm)
-}
-
-/// Removes all names and `meta.json`, under the exclusive lock.
-fn reset(dirfd: impl AsFd, path: &Path, options: &InitOptions) -> Result<()> {
+/// Removes all names and `meta.json`, under the exclusive lock, which is held until the result is dropped.
+fn reset(dirfd: impl AsFd, path: &Path, options: &InitOptions) -> Result<Locked> {
     let locked = Locked::shared(open_root(dirfd, path)?, path, options.wait)?;
     locked.begin_sweeping(options.wait)?;
-    let result = remove_names(locked.directory(), path);
-    locked.end_sweeping();
-    result
+    remove_names(locked.directory(), path)?;
+    Ok(locked)
 }
 
 fn remove_names(directory: BorrowedFd<'_>, path: &Path) -> Result<()> {
@@ -240,29 +212,40 @@ fn remove_names(directory: BorrowedFd<'_>, path: &Path) -> Result<()> {
     barrier::sync(directory, path)
 }
 
+/// A directory being emptied.
+struct Level {
+    directory: OwnedFd,
+    path: PathBuf,
+    /// Its name in the level above.
+    name: CString,
+    /// What is left in it.
+    names: Vec<Listed>,
+}
+
+impl Level {
+    fn new(directory: OwnedFd, path: PathBuf, name: CString) -> Result<Self> {
+        let names = beneath::list(&directory).map_err(Error::io(Step::List, &path))?;
+        Ok(Self { directory, path, name, names })
+    }
+}
+
 /// Removes everything below a directory, without recursion and without following links.
-fn remove_below(directory: std::os::fd::OwnedFd, path: &Path) -> Result<()> {
-    let mut stack = vec![(directory, path.to_owned(), None::<std::ffi::CString>)];
-    while let Some((directory, path, _)) = stack.last() {
-        let mut deeper = None;
-        for listed in beneath::list(directory).map_err(Error::io(Step::List, path))? {
-            let child = path.join(beneath::os(listed.name.as_bytes()));
-            if listed.kind == FileType::Directory {
-                if let Some(fd) = beneath::open_directory(directory, path, [listed.name.as_bytes()])? {
-                    deeper = Some((fd, child, Some(listed.name)));
-                    break;
-                }
-            } else {
-                remove(directory, &listed.name).map_err(Error::io(Step::Unlink, child))?;
+fn remove_below(directory: OwnedFd, path: &Path) -> Result<()> {
+    let mut levels = vec![Level::new(directory, path.to_owned(), CString::default())?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(Listed { name, kind }) = level.names.pop() {
+            let child = level.path.join(beneath::os(name.as_bytes()));
+            if kind != FileType::Directory {
+                remove(&level.directory, &name).map_err(Error::io(Step::Unlink, child))?;
+            } else if let Some(fd) =
+                beneath::open_directory(&level.directory, &level.path, [name.as_bytes()])?
+            {
+                levels.push(Level::new(fd, child, name)?);
             }
-        }
-        if let Some(deeper) = deeper {
-            stack.push(deeper);
-            continue;
-        }
-        let Some((_, path, name)) = stack.pop() else { break };
-        if let (Some(name), Some((parent, ..))) = (name, stack.last()) {
-            unlinkat(parent, &name, AtFlags::REMOVEDIR).map_err(Error::io(Step::Unlink, path))?;
+        } else if let Some(Level { path, name, .. }) = levels.pop()
+            && let Some(above) = levels.last()
+        {
+            unlinkat(&above.directory, &name, AtFlags::REMOVEDIR).map_err(Error::io(Step::Unlink, path))?;
         }
     }
     Ok(())

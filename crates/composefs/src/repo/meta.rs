@@ -6,6 +6,8 @@
 //! # Format
 //! `docs/formats/repository.md`, section 2.
 
+pub(super) mod file;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -10,11 +10,7 @@ use std::{
 
 use rustix::fs::{FileType, Mode, OFlags, openat};
 
-use super::{
-    ErofsFormats, Meta, Repository, Writer, create, layout,
-    meta::{self, MetaError},
-    store,
-};
+use super::{ErofsFormats, Meta, Repository, Writer, layout, meta::file, store};
 use crate::{
     digest::{Algorithm, ObjectId, VerityAlgorithm},
     disk::{
@@ -151,17 +147,9 @@ impl Repository {
 
     fn from_directory(directory: OwnedFd, path: &Path, options: &OpenOptions) -> Result<Self> {
         let locked = Arc::new(Locked::shared(directory, path, options.wait)?);
-        let (origin, algorithm, verified) = match read_meta(locked.directory(), path)? {
-            Some((meta, measured)) => {
+        let (origin, algorithm, verified) = match file::read(locked.directory(), path)? {
+            Some((meta, verified)) => {
                 check_wanted(options, meta.algorithm)?;
-                let verified = match measured {
-                    Measured::Digest(_) => true,
-                    Measured::Missing => false,
-                    Measured::OtherAlgorithm(number) => {
-                        let path = path.join(layout::META);
-                        return Err(Error::VerityAlgorithm { path, number, expected: meta.algorithm });
-                    }
-                };
                 let algorithm = meta.algorithm;
                 (Origin::Meta(meta), algorithm, verified)
             }
@@ -179,8 +167,7 @@ impl Repository {
         if options.require_verity && !verified && origin != Origin::Empty {
             return Err(Error::VerityRequired { path: path.to_owned() });
         }
-        let verified = verified && !options.force_insecure;
-        Ok(Self::assemble(locked, origin, algorithm, verified))
+        Ok(Self::assemble(locked, origin, algorithm, verified, options.force_insecure))
     }
 
     /// Turns this into write access.
@@ -197,21 +184,26 @@ impl Repository {
     /// [`Error::ReadOnly`] for unknown features, version 0 or a forbidden upgrade, [`Error::InUseHere`]
     /// while a sweep goes on, [`Error::Io`].
     pub fn writer(&self) -> Result<Writer> {
-        self.check_writable()?;
-        let repository = match self.origin() {
-            Origin::Meta(_) => self.clone(),
-            Origin::Old { upgradable: false } => {
-                let reason = ReadOnlyReason::NoUpgrade;
-                return Err(Error::ReadOnly { path: self.path().to_owned(), reason });
-            }
-            Origin::Old { .. } | Origin::Empty => self.with_meta()?,
-        };
+        let repository = self.for_writing()?;
         let state = Arc::new(store::State::new(&repository)?);
         Ok(Writer { repository, state })
     }
 
+    /// Returns the repository as it is written to: with a `meta.json`, and none that forbids it.
+    pub(super) fn for_writing(&self) -> Result<Self> {
+        self.check_writable()?;
+        match self.origin() {
+            Origin::Meta(_) => Ok(self.clone()),
+            Origin::Old { upgradable: false } => {
+                let reason = ReadOnlyReason::NoUpgrade;
+                Err(Error::ReadOnly { path: self.path().to_owned(), reason })
+            }
+            Origin::Old { .. } | Origin::Empty => self.with_meta(),
+        }
+    }
+
     /// Refuses a repository whose settings allow reading only.
-    pub(super) fn check_writable(&self) -> Result<()> {
+    fn check_writable(&self) -> Result<()> {
         let reason = match self.origin() {
             Origin::Meta(meta) if !meta.unknown_read_only.is_empty() => {
                 ReadOnlyReason::UnknownFeatures(meta.unknown_read_only.clone())
@@ -224,10 +216,14 @@ impl Repository {
 
     /// Writes the missing `meta.json` and returns the repository as it is now.
     fn with_meta(&self) -> Result<Self> {
+        // What the repository is, whatever this run does without.
         let verified = match self.origin() {
-            Origin::Empty => create::supports_verity(self.directory(), self.algorithm())
-                .map_err(Error::io(Step::EnableVerity, self.path()))?,
-            _ => self.is_verified(),
+            Origin::Empty => {
+                !self.shared.insecure
+                    && file::supports_verity(self.directory(), self.algorithm())
+                        .map_err(Error::io(Step::EnableVerity, self.path()))?
+            }
+            _ => self.shared.verified,
         };
         let meta = Meta::new(self.algorithm(), self.erofs_formats());
         if self.is_old() {
@@ -238,19 +234,21 @@ impl Repository {
                 "file system has no fs-verity: integrity of this repository rests on user space"
             );
         }
-        let created = create::write_meta(self.directory(), self.path(), &meta, verified)?;
-        if !created {
+        let (meta, verified) = if file::write(self.directory(), self.path(), &meta, verified)? {
+            (meta, verified)
+        } else {
             // Somebody was faster. What they wrote is what holds.
-            let Some((theirs, measured)) = read_meta(self.directory(), self.path())? else {
+            let Some((theirs, verified)) = file::read(self.directory(), self.path())? else {
                 return Err(Error::NotARepository { path: self.path().to_owned() });
             };
             check_wanted(&OpenOptions::default().algorithm(Some(self.algorithm())), theirs.algorithm)?;
-            let verified = matches!(measured, Measured::Digest(_));
-            let locked = Arc::clone(&self.shared.locked);
-            return Ok(Self::assemble(locked, Origin::Meta(theirs), self.algorithm(), verified));
-        }
+            (theirs, verified)
+        };
         let locked = Arc::clone(&self.shared.locked);
-        Ok(Self::assemble(locked, Origin::Meta(meta), self.algorithm(), verified))
+        let origin = Origin::Meta(meta);
+        let repository = Self::assemble(locked, origin, self.algorithm(), verified, self.shared.insecure);
+        repository.check_writable()?;
+        Ok(repository)
     }
 }
 
@@ -267,27 +265,6 @@ fn check_wanted(options: &OpenOptions, actual: Algorithm) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Reads `meta.json` and its fs-verity state, which is the repository's; `None` if there is none.
-pub(super) fn read_meta(directory: impl AsFd, path: &Path) -> Result<Option<(Meta, Measured)>> {
-    let path = path.join(layout::META);
-    let fd = match beneath::open_file(directory, layout::META) {
-        Ok(fd) => fd,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(Step::Open, path)(error)),
-    };
-    let copy = fd.try_clone().map_err(Error::io(Step::Open, &path))?;
-    let bytes = match beneath::read_all(fd, meta::SIZE_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            return Err(Error::Meta { path, source: MetaError::TooLarge });
-        }
-        Err(error) => return Err(Error::io(Step::Read, path)(error)),
-    };
-    let meta = Meta::parse(&bytes).map_err(|source| Error::Meta { path: path.clone(), source })?;
-    let measured = verity::measure(copy, meta.algorithm).map_err(Error::io(Step::MeasureVerity, path))?;
-    Ok(Some((meta, measured)))
 }
 
 enum Probe {
