@@ -22,6 +22,9 @@ pub const BATCH_FILES: usize = 64;
 /// … and about so many bytes; one file may have up to 1 MiB.
 pub const BATCH_BYTES: usize = 128 * 1024;
 
+/// So many batches may wait at the most, however many threads store them: a bound on memory, not on speed.
+pub const QUEUE_MAX: usize = 32;
+
 /// Files that share a buffer.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -92,7 +95,7 @@ impl IngestStats {
 pub struct PoolOptions {
     /// How many threads store objects; at least one.
     pub threads: usize,
-    /// How many batches may wait for each thread.
+    /// How many batches may wait for each thread; [`QUEUE_MAX`] together.
     pub queue_per_thread: usize,
 }
 
@@ -209,7 +212,7 @@ impl StorePool {
         let count = options.threads.max(1);
         let shared = Arc::new(Shared {
             writer: writer.clone(),
-            capacity: count.saturating_mul(options.queue_per_thread.max(1)),
+            capacity: count.saturating_mul(options.queue_per_thread.max(1)).min(QUEUE_MAX),
             queue: Mutex::default(),
             filled: Condvar::new(),
             drained: Condvar::new(),
