@@ -371,6 +371,8 @@ pub enum LinkFault {
     NotAnObjectPath,
     /// A ref whose target has no last component, or one that is not UTF-8.
     NoEntryName,
+    /// A directory below `refs/` that lies deeper than refs are read; what is in it is not known.
+    TooDeep,
 }
 
 impl fmt::Display for LinkFault {
@@ -379,6 +381,7 @@ impl fmt::Display for LinkFault {
             Self::NotASymlink => "not a symlink",
             Self::NotAnObjectPath => "target is no object path",
             Self::NoEntryName => "target names no entry",
+            Self::TooDeep => "directory lies deeper than refs are read",
         })
     }
 }

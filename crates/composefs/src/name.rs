@@ -8,6 +8,9 @@ use std::fmt;
 /// The longest file name the kernel takes, in bytes.
 pub const FILE_NAME_MAX: usize = 255;
 
+/// The most components of a ref, made or read.
+pub const REF_COMPONENTS_MAX: usize = 256;
+
 /// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +32,9 @@ pub enum NameError {
         /// Its bytes as a file name.
         bytes: usize,
     },
+    /// More components than a ref may have.
+    #[error("name has {0} components of at most {REF_COMPONENTS_MAX}")]
+    TooDeep(usize),
     /// A tag that begins with `@`, which is how the command line writes digests.
     #[error("tag {0:?} begins with `@`, which is kept for digests")]
     At(String),
@@ -92,8 +98,13 @@ impl RefName {
     /// As [`NameError`] says.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
+        let mut count = 0_usize;
         for component in name.split('/') {
             check_component(&name, component)?;
+            count = count.saturating_add(1);
+        }
+        if count > REF_COMPONENTS_MAX {
+            return Err(NameError::TooDeep(count));
         }
         Ok(Self(name))
     }
@@ -165,6 +176,8 @@ mod tests {
             assert!(RefName::new(bad).is_err(), "{bad:?}");
         }
         assert!(RefName::new("x".repeat(256)).is_err());
+        assert!(RefName::new(["x"; REF_COMPONENTS_MAX].join("/")).is_ok());
+        assert!(RefName::new(["x"; REF_COMPONENTS_MAX + 1].join("/")).is_err());
         assert_eq!(RefName::new("some/dir/layer.tar").unwrap().components().count(), 3);
         assert!(StreamName::new("a/b").is_err());
         assert!(StreamName::new("refs").is_err());

@@ -45,9 +45,12 @@ impl Gc {
         for name in &plan.foreign {
             eprintln!("warning: {name} is none of ours and stays");
         }
-        let unreadable: Vec<String> =
-            plan.unreadable.iter().map(|one| format!("{}: {}", one.id, one.error)).collect();
+        let texts = |list: &[composefs::repo::gc::Unreadable]| -> Vec<String> {
+            list.iter().map(|one| format!("{}: {}", one.id, one.error)).collect()
+        };
+        let unreadable;
         if self.dry_run {
+            unreadable = texts(&plan.unreadable);
             match self.json {
                 true => ui::json::print(&serde_json::json!({"version": 1, "dry_run": true, "plan": plan}))?,
                 false => writeln!(ui::out(), "Dry run (no files deleted):\n{plan}")?,
@@ -56,6 +59,7 @@ impl Gc {
             let wait =
                 self.timeout.map_or(Wait::Forever, |seconds| Wait::AtMost(Duration::from_secs(seconds)));
             let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
+            unreadable = texts(&report.unreadable);
             match self.json {
                 true => ui::json::print(&serde_json::json!({
                     "version": 1,

@@ -13,7 +13,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, mkdirat, openat, readlinkat, statat},
+    fs::{
+        AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, mkdirat, openat, openat2,
+        readlinkat, statat,
+    },
     io::Errno,
 };
 
@@ -59,11 +62,33 @@ pub(crate) fn open_directory<'a>(
     }
 }
 
-/// Opens a file below `directory` for reading; symlinks and everything but regular files are refused.
+// A fifo would block an open without O_NONBLOCK; regular files do not care.
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+/// Opens a file for reading; a symlink as its last component and everything but regular files are refused.
 pub(crate) fn open_file(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
-    // A fifo would block an open without O_NONBLOCK; regular files do not care.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = openat(directory, name, flags, Mode::empty())?;
+    regular(openat(directory, name, FILE, Mode::empty())?)
+}
+
+/// Opens the file `name` in the directory `parent` below `directory`: as [`open_file`], and nothing on the way
+/// may be a symlink or a mount. Overlayfs looks files up in its data layers like that.
+pub(crate) fn open_file_below(directory: impl AsFd, parent: &str, name: &str) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    match openat2(&directory, format!("{parent}/{name}"), FILE, Mode::empty(), resolve) {
+        // A kernel before 5.6, a sandbox that does not know the call, a rename that came between.
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
+            let parent = openat(directory, parent, DIRECTORY, Mode::empty())?;
+            open_file(parent, name)
+        }
+        opened => regular(opened?),
+    }
+}
+
+fn regular(fd: OwnedFd) -> io::Result<OwnedFd> {
     if kind(&fstat(&fd)?) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

@@ -35,7 +35,7 @@ use crate::{
         beneath::{self, Listed},
         publish::{META_PREFIX, OBJECT_PREFIX, SYMLINK_PREFIX},
     },
-    error::{Category, Error, Result, Step},
+    error::{Category, Error, LinkFault, Result, Step},
 };
 
 /// What is collected.
@@ -134,10 +134,22 @@ struct Names {
 
 impl Names {
     fn read(repository: &Repository) -> Result<Self> {
+        let refs = |category| {
+            let links = repository.ref_links(category, "")?;
+            // What lies deeper may be roots, so nothing at all can be said to be garbage.
+            match links.iter().find(|link| link.target == Err(LinkFault::TooDeep)) {
+                Some(link) => {
+                    let directory = format!("{}/{}", category.directory(), layout::REFS);
+                    let path = repository.path_of(path_text(&directory, &link.name));
+                    Err(Error::BadLink { path, fault: LinkFault::TooDeep })
+                }
+                None => Ok(links),
+            }
+        };
         // Refs first: a ref made meanwhile finds its entry in the list read later.
         Ok(Self {
-            image_refs: repository.ref_links(Category::Images, "")?,
-            stream_refs: repository.ref_links(Category::Streams, "")?,
+            image_refs: refs(Category::Images)?,
+            stream_refs: refs(Category::Streams)?,
             image_entries: repository.entries(Category::Images)?,
             stream_entries: repository.entries(Category::Streams)?,
         })

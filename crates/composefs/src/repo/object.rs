@@ -6,11 +6,11 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, BufReader},
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::fs::{Access, AtFlags, FileType, accessat, fstat};
+use rustix::fs::{FileType, fstat};
 
 use super::Repository;
 use crate::{
@@ -34,17 +34,16 @@ pub(super) struct Opened {
 }
 
 impl Repository {
-    /// Tells whether an object is there, by name only.
+    /// Tells whether an object is there: a regular file of that name, whatever it holds.
     ///
     /// # Errors
     /// [`Error::ForeignId`], [`Error::Io`].
     pub fn has_object(&self, id: &ObjectId) -> Result<bool> {
         self.check_id(id)?;
         let Some(objects) = self.objects()? else { return Ok(false) };
-        let access = accessat(objects, id.object_path(), Access::EXISTS, AtFlags::empty());
-        Ok(beneath::optional(access)
-            .map_err(|errno| self.object_error(Step::Stat, id, errno.into()))?
-            .is_some())
+        let stat = beneath::stat(objects, id.object_path())
+            .map_err(|errno| self.object_error(Step::Stat, id, errno.into()))?;
+        Ok(stat.is_some_and(|stat| beneath::kind(&stat) == FileType::RegularFile))
     }
 
     /// Returns an object's size in bytes.
@@ -135,7 +134,7 @@ impl Repository {
         self.check_id(id)?;
         let missing = || Error::ObjectMissing { id: *id };
         let objects = self.objects()?.ok_or_else(missing)?;
-        let fd = match beneath::open_file(objects, id.object_path()) {
+        let fd = match beneath::open_file_below(objects, &id.object_directory(), &id.object_file_name()) {
             Ok(fd) => fd,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
             Err(error) => return Err(self.object_error(Step::Open, id, error)),
@@ -154,19 +153,10 @@ impl Repository {
 
 /// Computes the digest of a file that is said to have `size` bytes, from where it stands.
 fn hash_file(fd: OwnedFd, size: u64, like: &ObjectId) -> io::Result<ObjectId> {
-    let mut file = File::from(fd);
     let mut hasher = VerityHasher::new(like.algorithm());
     // Most files are small, and clearing a large buffer costs as much as hashing them.
-    let room = usize::try_from(size).unwrap_or(READ_SIZE).clamp(4096, READ_SIZE);
-    let mut buffer = vec![0; room];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => hasher.update(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let room = usize::try_from(size).unwrap_or(READ_SIZE).clamp(8192, READ_SIZE);
+    io::copy(&mut BufReader::with_capacity(room, File::from(fd)), &mut hasher)?;
     Ok(hasher.finish())
 }
 

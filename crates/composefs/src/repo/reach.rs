@@ -31,6 +31,8 @@ pub(super) struct Reach {
     live: HashSet<ObjectId>,
     walked: HashSet<ObjectId>,
     pending: Vec<Job>,
+    /// What could not be walked; the next walk tries again.
+    failed: Vec<Job>,
     unreadable: Vec<Unreadable>,
 }
 
@@ -40,6 +42,13 @@ enum Job {
     Image(ObjectId),
     /// An id named by a stream; what it is must be looked at.
     Named(ObjectId),
+}
+
+impl Job {
+    const fn id(self) -> ObjectId {
+        let (Self::Stream(id) | Self::Image(id) | Self::Named(id)) = self;
+        id
+    }
 }
 
 impl Reach {
@@ -70,8 +79,13 @@ impl Reach {
 
     /// Walks from all roots added. `is_entry` tells whether an entry in `streams/` leads to an id.
     pub(super) fn walk(&mut self, repository: &Repository, is_entry: &dyn Fn(&ObjectId) -> bool) {
+        self.unreadable.clear();
+        for job in std::mem::take(&mut self.failed) {
+            self.walked.remove(&job.id());
+            self.pending.push(job);
+        }
         while let Some(job) = self.pending.pop() {
-            let (Job::Stream(id) | Job::Image(id) | Job::Named(id)) = job;
+            let id = job.id();
             self.live.insert(id);
             if self.walked.contains(&id) {
                 continue;
@@ -88,12 +102,17 @@ impl Reach {
             };
             self.walked.insert(id);
             if let Err(error) = result {
+                self.failed.push(job);
                 self.unreadable.push(Unreadable { id, error });
             }
         }
     }
 
     fn walk_stream(&mut self, repository: &Repository, id: &ObjectId) -> Result<()> {
+        if !repository.is_verified() {
+            // The kernel does not vouch for the tables, and by them objects are kept or not.
+            repository.check_object(id)?;
+        }
         let stream = repository.open_stream(id)?;
         stream
             .for_each_object(&mut |object| {

@@ -11,11 +11,8 @@ use super::{Repository, layout};
 use crate::{
     disk::beneath::{self, Listed},
     error::{Category, Error, LinkFault, Result, Step},
-    name::RefName,
+    name::{REF_COMPONENTS_MAX, RefName},
 };
-
-/// The most components of a ref that is read.
-const DEPTH_MAX: usize = 64;
 
 /// A ref as it is on disk, good or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +94,7 @@ impl Repository {
                 continue;
             };
             for Listed { name, kind } in beneath::list(&directory).map_err(Error::io(Step::List, &path))? {
-                if kind == FileType::Directory && below.len() < DEPTH_MAX {
+                if kind == FileType::Directory && below.len().saturating_add(1) < REF_COMPONENTS_MAX {
                     let mut deeper = below.clone();
                     deeper.push(name);
                     pending.push(deeper);
@@ -108,6 +105,8 @@ impl Repository {
                         .map_err(Error::io(Step::ReadLink, path.join(beneath::os(name.as_bytes()))))?;
                     let Some(target) = read else { continue };
                     layout::parse_ref_target(&target)
+                } else if kind == FileType::Directory {
+                    Err(LinkFault::TooDeep)
                 } else {
                     Err(LinkFault::NotASymlink)
                 };

@@ -215,16 +215,14 @@ impl Writer {
             Measured::Digest(_) => Present::Damaged("the kernel measures another digest"),
             Measured::OtherAlgorithm(_) => Present::Damaged("fs-verity uses another algorithm"),
             Measured::Missing if self.is_verified() => Present::Damaged("fs-verity is missing"),
-            Measured::Missing => {
-                match wanted.equals(&opened.fd, opened.size) {
-                    Ok(true) => Present::Good,
-                    Ok(false) => Present::Damaged("contents are not what the name says"),
-                    Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
-                        Present::Damaged("contents cannot be read")
-                    }
-                    Err(error) => return Err(self.object_error(Step::Read, id, error)),
+            Measured::Missing => match wanted.equals(&opened.fd, opened.size) {
+                Ok(true) => Present::Good,
+                Ok(false) => Present::Damaged("contents are not what the name says"),
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
+                    Present::Damaged("contents cannot be read")
                 }
-            }
+                Err(error) => return Err(self.object_error(Step::Read, id, error)),
+            },
         })
     }
 

@@ -183,7 +183,7 @@ pub(super) fn check_refs(
         let subject =
             format!("{}/{}/{}", category.directory(), layout::REFS, String::from_utf8_lossy(&link.name));
         match &link.target {
-            Err(LinkFault::NotASymlink) => {
+            Err(LinkFault::NotASymlink | LinkFault::TooDeep) => {
                 let what = file_type(repository, category, &link.name)?;
                 report.find(&subject, Fault::UnexpectedFileType(what));
             }

@@ -120,3 +120,23 @@ fn what_is_there_needs_no_barrier() {
             .any(|entry| { entry.unwrap().file_name().to_string_lossy().starts_with(".symlink-") })
     );
 }
+
+#[test]
+fn mended_objects_are_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = writer(&directory);
+    let one = first.store_bytes(&[1; 100]).unwrap().id;
+    let run = |writer: &Writer| {
+        let mut commit = writer.begin();
+        commit.stream(name("one"), one).stream_ref(reference("tag"), &name("one"));
+        commit.finish().unwrap();
+    };
+    run(&first);
+    drop(first);
+    std::fs::write(directory.path().join("objects").join(one.object_path()), b"damaged").unwrap();
+    let second = writer(&directory);
+    second.store_bytes(&[1; 100]).unwrap();
+    trace::take();
+    run(&second);
+    assert_eq!(steps(&directory), ["barrier", "sync REPO/streams", "sync REPO/streams/refs"]);
+}

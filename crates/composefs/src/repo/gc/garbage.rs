@@ -96,12 +96,13 @@ fn look(
     let full = path.join(beneath::os(prefix.as_bytes()));
     let mut hex = prefix.as_bytes().to_vec();
     let mut failed = Ok(());
-    let mut each = |name: &CStr, _| {
+    let mut each = |name: &CStr, kind: FileType| {
         hex.truncate(prefix.as_bytes().len());
         hex.extend_from_slice(name.to_bytes());
         // An upper-case name is another file than the id's.
-        let id =
-            ObjectId::from_hex(repository.algorithm(), &hex).ok().filter(|_| hex.iter().all(is_lower_hex));
+        let id = ObjectId::from_hex(repository.algorithm(), &hex)
+            .ok()
+            .filter(|_| kind != FileType::Directory && hex.iter().all(is_lower_hex));
         let Some(id) = id else {
             let directory = path_text(layout::OBJECTS, prefix.as_bytes());
             found.foreign.push(path_text(&directory, name.to_bytes()));

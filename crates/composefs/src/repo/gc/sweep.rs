@@ -68,9 +68,10 @@ impl GcPlan {
     pub fn apply(mut self, sweeper: &Sweeper, observer: &dyn Observer) -> Result<GcReport> {
         let boot = BootId::current()?;
         let names = Names::read(sweeper)?;
-        if names != self.names_read {
+        // What could not be read may have been mended since; then what it needs must be known before a sweep.
+        if names != self.names_read || !self.unreadable.is_empty() {
             names.mark(sweeper, &self.options, &boot, &mut self.reach);
-            self.unreadable.extend(self.reach.take_unreadable());
+            self.unreadable = self.reach.take_unreadable();
         }
         let sweep = self.options.force || self.unreadable.is_empty();
         let doomed = names.doomed(sweeper, &boot, &self.reach, sweep)?;
