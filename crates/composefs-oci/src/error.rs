@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use composefs::{name::NameError, splitstream::SplitstreamError};
+use composefs::{digest::ObjectId, name::NameError, splitstream::SplitstreamError};
 
 use crate::{
     digest::{BlobFault, DiffId, Digest, ManifestDigest},
@@ -209,6 +209,22 @@ pub enum Error {
     /// An image without an EROFS image in the repository's format.
     #[error("no composefs EROFS image linked to {0}")]
     NoImage(String),
+    /// A tree that cannot be made to boot.
+    #[error("boot image of {config}")]
+    Boot {
+        /// The config.
+        config: Digest,
+        /// What is wrong.
+        source: Box<composefs::filetree::boot::BootError>,
+    },
+    /// No format and attribute mode give the boot image that was expected.
+    #[error("no boot image is {expected} (tried {tried} combinations of attribute mode and format)")]
+    NoBootImage {
+        /// What was expected.
+        expected: ObjectId,
+        /// How many combinations were tried.
+        tried: usize,
+    },
     /// A config that was never sealed.
     #[error("can only mount sealed containers")]
     NotSealed,

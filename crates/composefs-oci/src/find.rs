@@ -170,7 +170,7 @@ pub struct LinkedImage {
     pub bootable: bool,
     /// 1 for the formats V0 and V1, 2 for V2.
     pub version: u8,
-    /// The mode of filtering, if the key names one.
+    /// The mode of filtering of a boot variant.
     pub xattr_mode: Option<String>,
 }
 
@@ -181,6 +181,7 @@ impl LinkedImage {
         // The longer prefix first: `.v1` stands before `.xattrs=`.
         let (rest, version) = rest.strip_prefix(".v1").map_or((rest, 2), |rest| (rest, 1));
         let xattr_mode = match rest {
+            "" if bootable => Some("allowlist-only".to_owned()),
             "" => None,
             rest => Some(rest.strip_prefix(".xattrs=")?.to_owned()),
         };
@@ -200,9 +201,10 @@ pub fn linked_images(repo: &Repository, image: &ObjectId) -> Result<Vec<LinkedIm
             continue;
         };
         let Ok(config) = StoredConfig::open_stream(repo, &ConfigDigest::new(digest), &id) else { continue };
-        let images: Vec<LinkedImage> =
+        let mut images: Vec<LinkedImage> =
             config.refs().iter().filter_map(|(key, id)| LinkedImage::parse(key, *id)).collect();
         if images.iter().any(|linked| linked.id == *image) {
+            images.sort_by_key(|linked| linked.bootable);
             return Ok(images);
         }
     }

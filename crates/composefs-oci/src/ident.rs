@@ -4,7 +4,9 @@
 //! `docs/formats/oci.md`, section 1.
 
 use composefs::{
+    digest::ObjectId,
     erofs::FormatVersion,
+    filetree::XattrMode,
     name::{NameError, RefName, StreamName, encode_component},
 };
 
@@ -106,6 +108,26 @@ pub const fn boot_image_key(version: FormatVersion) -> &'static str {
         FormatVersion::V0 | FormatVersion::V1 => "composefs.image.boot.v1",
         FormatVersion::V2 => "composefs.image.boot",
     }
+}
+
+/// The key under which a config stream names the boot variant of an attribute mode.
+#[must_use]
+pub fn boot_image_key_of(version: FormatVersion, xattrs: XattrMode) -> String {
+    let key = boot_image_key(version);
+    match xattrs {
+        XattrMode::AllowlistOnly => key.to_owned(),
+        XattrMode::KeepUserXattrs => format!("{key}.xattrs=keep-user-xattrs"),
+        XattrMode::KeepAll => format!("{key}.xattrs=keep-all"),
+    }
+}
+
+/// Puts the names of a config stream into the order that decides its bytes: layers as the config has them, then
+/// `composefs.image`, `.v1`, the boot images in byte order.
+pub fn sort_config_refs(refs: &mut [(String, ObjectId)], layers: &[(DiffId, ObjectId)]) {
+    refs.sort_by_cached_key(|(key, _)| {
+        let layer = layers.iter().position(|(diff_id, _)| diff_id.as_str() == key).unwrap_or(usize::MAX);
+        (layer, key.starts_with("composefs.image.boot"), key.clone())
+    });
 }
 
 /// Tells whether a key names an EROFS image.

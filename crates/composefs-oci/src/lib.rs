@@ -16,6 +16,7 @@ pub mod import;
 pub mod stored;
 pub mod rootfs;
 pub mod seal;
+pub mod boot;
 pub mod find;
 pub mod pull;
 

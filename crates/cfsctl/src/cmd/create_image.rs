@@ -54,7 +54,7 @@ pub(crate) fn read(
         tree.transform_for_oci(transform).with_context(|| format!("tree {}", options.path.display()))?;
     }
     if options.bootable {
-        crate::cmd::compute_karg::boot_transform(&mut tree)?;
+        crate::cmd::compute_karg::boot_transform(&mut tree, &options.path)?;
     }
     Ok(Input { tree, options: WriteOptions::default() })
 }

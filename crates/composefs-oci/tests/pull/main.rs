@@ -4,6 +4,7 @@
 mod lab;
 
 mod archives;
+mod bootable;
 mod damage;
 mod layers;
 mod names;

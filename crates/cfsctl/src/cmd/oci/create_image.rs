@@ -1,8 +1,7 @@
 //! `cfsctl oci create-image`
 
 use clap::Args;
-use composefs::{digest::ObjectId, name::RefName, repo::Writer};
-use composefs_oci::digest::ConfigDigest;
+use composefs::name::RefName;
 
 use crate::{
     app::App,
@@ -27,14 +26,4 @@ impl CreateImage {
         let id = composefs::image::store(&writer, &tree, app.version(&writer))?;
         commit_image(&writer, id, name)
     }
-}
-
-/// Makes the boot image of a config and records it.
-pub(crate) fn boot_image(
-    _: &App,
-    _: &Writer,
-    _: &ConfigDigest,
-    _: Option<ObjectId>,
-) -> anyhow::Result<String> {
-    anyhow::bail!("bootable images are not supported yet")
 }

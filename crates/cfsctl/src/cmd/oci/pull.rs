@@ -4,13 +4,16 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use composefs::digest::ObjectId;
+use composefs::{digest::ObjectId, filetree::XattrMode, repo::Writer};
 use composefs_oci::{
+    boot::{self, BootImage},
     digest::ManifestDigest,
     find::parse_digest,
     model::platform::Platform,
     pull::{ImageBuild, PullOptions, Pulled},
     reference::Reference,
+    rootfs::RootfsOptions,
+    stored::tags,
     transport,
 };
 use serde::Serialize;
@@ -74,6 +77,8 @@ struct Document<'a> {
     verity: String,
     tag: &'a str,
     images: Vec<Image>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_image: Option<String>,
     objects: Objects,
 }
 
@@ -99,8 +104,15 @@ impl Pull {
             );
         }
         let tag = self.name.as_deref().unwrap_or(&self.image);
-        let (expected, boot_image) = self.expected()?;
-        let mut options = PullOptions::default().tag(tag).mode(app.mode()).jobs(app.jobs());
+        let (expected, expected_boot) = self.expected()?;
+        let mut options = PullOptions::default().mode(app.mode()).jobs(app.jobs());
+        // An image that must boot gets its tag when it does; while we hold the repository, nothing collects it.
+        let tag_last = self.bootable && expected_boot.is_none();
+        if tag_last {
+            composefs_oci::ident::tag(tag)?;
+        } else {
+            options = options.tag(tag);
+        }
         if let Some(platform) = self.platform.clone() {
             options = options.platform(platform);
         }
@@ -121,10 +133,36 @@ impl Pull {
         let pulled = composefs_oci::pull::pull(&writer, source.as_ref(), &options, observer.as_ref())
             .with_context(context)?;
         drop(observer);
-        self.print(&pulled, tag)?;
-        if self.bootable {
-            let found = crate::cmd::oci::create_image::boot_image(app, &writer, &pulled.config, boot_image)?;
-            writeln!(ui::out(), "Boot image: {found}")?;
+        let make =
+            || make_bootable(app, &writer, &pulled.manifest, expected_boot).map(Some).with_context(context);
+        let mut boot_image = None;
+        if tag_last {
+            boot_image = make()?;
+            tags::set(&writer, tag, &pulled.manifest)?;
+        }
+        if !self.json {
+            print(&pulled, tag)?;
+        }
+        if self.bootable && !tag_last {
+            boot_image = make()?;
+        }
+        if self.json {
+            return print_json(&pulled, tag, boot_image.as_ref());
+        }
+        if let Some(found) = boot_image {
+            let mode = match found.xattrs {
+                XattrMode::KeepUserXattrs => "keep-user-xattrs",
+                _ => "allowlist-only",
+            };
+            match expected_boot.is_some() {
+                true => writeln!(
+                    ui::out(),
+                    "Boot image: {} (xattr-mode={mode}, format-version=V{})",
+                    found.id,
+                    found.version
+                )?,
+                false => writeln!(ui::out(), "Boot image: {}", found.id)?,
+            }
         }
         Ok(())
     }
@@ -143,42 +181,58 @@ impl Pull {
         }
         Ok((None, Some(ObjectId::from_any_hex(text).map_err(|error| Usage(error.to_string()))?)))
     }
+}
 
-    fn print(&self, pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
-        let objects = &pulled.objects;
-        if self.json {
-            return ui::json::print(&Document {
-                version: 1,
-                manifest: pulled.manifest.as_str(),
-                config: pulled.config.as_str(),
-                verity: pulled.verity.to_hex(),
-                tag,
-                images: pulled
-                    .images
-                    .iter()
-                    .map(|(format, id)| Image { format: format.number(), id: id.to_hex() })
-                    .collect(),
-                objects: Objects {
-                    new: objects.new,
-                    present: objects.present,
-                    stored_bytes: objects.new_bytes,
-                    inlined_bytes: pulled.inlined_bytes,
-                },
-            });
-        }
-        let mut out = ui::out();
-        writeln!(out, "manifest {}", pulled.manifest)?;
-        writeln!(out, "config   {}", pulled.config)?;
-        writeln!(out, "verity   {}", pulled.verity)?;
-        writeln!(out, "tagged   {tag}")?;
-        writeln!(
-            out,
-            "objects  {} new + {} already present objects; {} stored, {} inlined",
-            objects.new,
-            objects.present,
-            ui::size::human(objects.new_bytes),
-            ui::size::human(pulled.inlined_bytes)
-        )?;
-        Ok(())
-    }
+/// Makes and records the boot image; an expected one with whatever options give it.
+fn make_bootable(
+    app: &App,
+    writer: &Writer,
+    manifest: &ManifestDigest,
+    expected: Option<ObjectId>,
+) -> anyhow::Result<BootImage> {
+    let options = RootfsOptions::default().mode(app.mode());
+    Ok(match expected {
+        None => boot::create(writer, manifest, app.version(writer), &options)?,
+        Some(expected) => boot::create_matching(writer, manifest, &expected, &options)?,
+    })
+}
+
+fn print_json(pulled: &Pulled, tag: &str, boot_image: Option<&BootImage>) -> anyhow::Result<()> {
+    ui::json::print(&Document {
+        version: 1,
+        manifest: pulled.manifest.as_str(),
+        config: pulled.config.as_str(),
+        verity: pulled.verity.to_hex(),
+        tag,
+        images: pulled
+            .images
+            .iter()
+            .map(|(format, id)| Image { format: format.number(), id: id.to_hex() })
+            .collect(),
+        boot_image: boot_image.map(|image| image.id.to_hex()),
+        objects: Objects {
+            new: pulled.objects.new,
+            present: pulled.objects.present,
+            stored_bytes: pulled.objects.new_bytes,
+            inlined_bytes: pulled.inlined_bytes,
+        },
+    })
+}
+
+fn print(pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
+    let objects = &pulled.objects;
+    let mut out = ui::out();
+    writeln!(out, "manifest {}", pulled.manifest)?;
+    writeln!(out, "config   {}", pulled.config)?;
+    writeln!(out, "verity   {}", pulled.verity)?;
+    writeln!(out, "tagged   {tag}")?;
+    writeln!(
+        out,
+        "objects  {} new + {} already present objects; {} stored, {} inlined",
+        objects.new,
+        objects.present,
+        ui::size::human(objects.new_bytes),
+        ui::size::human(pulled.inlined_bytes)
+    )?;
+    Ok(())
 }

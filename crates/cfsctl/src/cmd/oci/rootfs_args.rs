@@ -3,6 +3,7 @@
 use clap::Args;
 use composefs::{digest::ObjectId, filetree::FileTree, repo::Repository};
 use composefs_oci::{
+    boot::boot_tree,
     find::{self, Name},
     rootfs::{RootfsOptions, tree},
     stored::StoredConfig,
@@ -31,10 +32,8 @@ impl RootfsArgs {
     pub(crate) fn tree(&self, app: &App, repo: &Repository) -> anyhow::Result<(StoredConfig, FileTree)> {
         let config = find::config(repo, &self.config_name, self.config_verity.as_ref())?;
         let options = RootfsOptions::default().mode(app.mode()).xattrs(self.xattrs.into());
-        let mut tree = tree(repo, config.digest(), &config.layers()?, &options)?;
-        if self.bootable {
-            crate::cmd::compute_karg::boot_transform(&mut tree)?;
-        }
+        let make = if self.bootable { boot_tree } else { tree };
+        let tree = make(repo, config.digest(), &config.layers()?, &options)?;
         Ok((config, tree))
     }
 }
