@@ -117,7 +117,7 @@ fn damage_is_named_and_nothing_is_registered() {
                 let other = gzip(&TarBuilder::new().dir("etc").file("usr/file", "y".repeat(1000)).finish());
                 bytes.clear();
                 bytes.extend(other);
-            })
+            });
         }),
     );
     case("a wrong blob digest", damaged(layer().claim_digest(&zeros), |_, _, _| {}));

@@ -56,7 +56,7 @@ impl Pair {
 
     /// Runs both, each at home, and compares standard output and exit code; `arrange` forgives what may differ.
     #[track_caller]
-    fn alike(&self, arguments: &[&str], arrange: impl Fn(String) -> String) -> String {
+    fn alike(&self, arguments: &[&str], arrange: impl Fn(&str) -> String) -> String {
         let repo = [&["--repo", "repo"], arguments].concat();
         self.alike_fed(None, &repo, arrange)
     }
@@ -66,11 +66,11 @@ impl Pair {
         &self,
         input: Option<&Path>,
         arguments: &[&str],
-        arrange: impl Fn(String) -> String,
+        arrange: impl Fn(&str) -> String,
     ) -> String {
         let (ours, theirs) =
             (self.run(Ours, "ours", input, arguments), self.run(Theirs, "theirs", input, arguments));
-        let text = |output: &Output| arrange(String::from_utf8_lossy(&output.stdout).into_owned());
+        let text = |output: &Output| arrange(&String::from_utf8_lossy(&output.stdout));
         assert_eq!(text(&ours), text(&theirs), "ours and theirs of {arguments:?}\n{ours}\n{theirs}");
         assert_eq!(ours.code(), theirs.code(), "ours and theirs of {arguments:?}\n{ours}\n{theirs}");
         text(&ours)
@@ -79,19 +79,19 @@ impl Pair {
     /// The same, every byte.
     #[track_caller]
     fn same(&self, arguments: &[&str]) -> String {
-        self.alike(arguments, |text| text)
+        self.alike(arguments, str::to_owned)
     }
 }
 
 /// Lines in any order: 0.9 lists as the directory gives.
-fn sorted(text: String) -> String {
+fn sorted(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     lines.join("\n")
 }
 
 /// A table's or a document's rows as a set: commas and rules between them are where the order puts them.
-fn rows(text: String) -> String {
+fn rows(text: &str) -> String {
     let lines: BTreeSet<String> = text
         .lines()
         .filter(|line| !line.starts_with(['├', '╞']))
@@ -101,12 +101,12 @@ fn rows(text: String) -> String {
 }
 
 /// The id of a manifest's stream is random in 0.9 where there are two or more layers.
-fn without_verity(text: String) -> String {
+fn without_verity(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with("verity ")).collect::<Vec<_>>().join("\n")
 }
 
 /// 0.9 leaves two streams for each image pulled; of its objects there are more.
-fn without_garbage(text: String) -> String {
+fn without_garbage(text: &str) -> String {
     text.lines().filter(|line| !line.contains("objects")).collect::<Vec<_>>().join("\n")
 }
 
@@ -150,8 +150,8 @@ fn init() {
     let meta =
         |place: &str| std::fs::read_to_string(pair.sandbox().path(place).join("repo/meta.json")).unwrap();
     assert_eq!(meta("ours"), meta("theirs"));
-    pair.alike_fed(None, &["init", "--insecure", "other"], |text| text);
-    pair.alike_fed(None, &["init", "--insecure", "--erofs-version", "2", "second"], |text| text);
+    pair.alike_fed(None, &["init", "--insecure", "other"], str::to_owned);
+    pair.alike_fed(None, &["init", "--insecure", "--erofs-version", "2", "second"], str::to_owned);
 }
 
 #[test]
@@ -253,19 +253,23 @@ fn directories_and_imports() {
     pair.alike(&["image-objects", "named"], sorted);
     let layer = "sha256:97e03bd09f7813a5e5c7083e7e243839354ef92478800312d93535f49b76380f";
     let tar = pair.sandbox().path(format!("layouts/single/blobs/{}", layer.replace(':', "/")));
-    pair.alike_fed(Some(&tar), &["--repo", "repo", "oci", "import-layer", layer, "some/layer"], |text| text);
+    pair.alike_fed(
+        Some(&tar),
+        &["--repo", "repo", "oci", "import-layer", layer, "some/layer"],
+        str::to_owned,
+    );
     pair.same(&["cat", "refs/some/layer"]);
     let image = pair.sandbox().path("made.img");
     let made = pair.sandbox().bare(["mkcomposefs", "tree", image.to_str().unwrap()]).success();
     assert!(made.stdout.is_empty());
-    pair.alike_fed(Some(&image), &["--repo", "repo", "import-image", "imported"], |text| text);
+    pair.alike_fed(Some(&image), &["--repo", "repo", "import-image", "imported"], str::to_owned);
     pair.alike(&["images"], rows);
     pair.same(&["fsck"]);
     pair.same(&["gc"]);
     for hash in ["sha256", "sha512"] {
-        pair.alike_fed(None, &["--no-repo", "--hash", hash, "compute-id", "../tree"], |text| text);
+        pair.alike_fed(None, &["--no-repo", "--hash", hash, "compute-id", "../tree"], str::to_owned);
     }
-    pair.alike_fed(None, &["--no-repo", "compute-id", "../tree"], |text| text);
+    pair.alike_fed(None, &["--no-repo", "compute-id", "../tree"], str::to_owned);
 }
 
 #[test]
@@ -290,7 +294,7 @@ fn the_c_names() {
         &["composefs-info", "dump", "none.img"],
         &["mkcomposefs", "none", "x.img"],
     ] {
-        pair.alike_fed(None, arguments, |text| text);
+        pair.alike_fed(None, arguments, str::to_owned);
     }
     for image in ["t.img", "m.img"] {
         pair.alike_fed(None, &["composefs-info", "objects", image], sorted);

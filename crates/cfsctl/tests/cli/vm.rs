@@ -174,6 +174,7 @@ fn vm_power_cut_in_a_pull() {
     let after =
         second.program(CFSCTL).file(dir.join("layout"), "/layout").disk(&disk).script(check).run().success();
     std::fs::remove_dir_all(dir).unwrap();
+    eprintln!("tagged before the cut: {promised:?}, found after it: see below\n{after}");
     assert!(cut.code() == 137 || promised.len() == tags.len(), "{cut}");
     let kept: Vec<&str> = after.text().lines().filter_map(|line| line.strip_prefix("tagged   ")).collect();
     for tag in &promised {
