@@ -8,10 +8,11 @@
 //! # Format
 //! `docs/formats/repository.md`, sections 4 and 9.
 
+pub mod feature;
 pub mod error;
-pub mod options;
-pub mod probe;
 mod context;
+pub mod probe;
+pub mod options;
 pub mod attach;
 pub mod overlay;
 pub mod record;
@@ -21,10 +22,11 @@ pub mod measure;
 
 pub use attach::Attachment;
 pub use error::{MountError, MountStep};
+pub use feature::Feature;
 pub use measure::measure_image;
 pub use options::{Access, AttachPolicy, MountOptions, UpperLayer, VerityPolicy};
 pub use overlay::{LayerSyntax, OverlayVerity};
 pub use plan::{ImageSource, MountPlan, Mounted};
-pub use probe::{Feature, Kernel};
+pub use probe::Kernel;
 pub use record::MountRecord;
 pub use unmount::{UnmountWhen, unmount};

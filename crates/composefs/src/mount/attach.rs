@@ -11,8 +11,8 @@ use rustix::{io::Errno, mount::MountAttrFlags};
 use super::{
     context::Context,
     error::{MountError, MountStep, Result},
+    feature::Feature,
     options::AttachPolicy,
-    probe::Feature,
 };
 
 /// What an EROFS mount reads from.

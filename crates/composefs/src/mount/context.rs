@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     error::{MountError, MountStep, Result},
-    probe::Feature,
+    feature::Feature,
 };
 
 /// The most messages taken from one context; the kernel keeps eight.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use super::probe::Feature;
+use super::feature::Feature;
 
 /// The result of mounting.
 pub type Result<T, E = MountError> = std::result::Result<T, E>;

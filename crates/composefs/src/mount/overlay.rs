@@ -11,8 +11,9 @@ use rustix::mount::MountAttrFlags;
 use super::{
     context::Context,
     error::{MountError, MountStep, Result},
+    feature::Feature,
     options::VerityPolicy,
-    probe::{Feature, Kernel},
+    probe::Kernel,
 };
 
 /// How layers are named to overlayfs.

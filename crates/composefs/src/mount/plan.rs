@@ -23,9 +23,10 @@ use super::{
     attach::{self, Attachment},
     context::{Context, open_directory, open_root},
     error::{MountError, MountStep, Result},
+    feature::Feature,
     options::{Access, AttachPolicy, MountOptions, UpperLayer},
     overlay::{self, LayerSyntax, Layers, OverlayVerity},
-    probe::{Feature, Kernel},
+    probe::Kernel,
     record::MountRecord,
 };
 
