@@ -1,5 +1,7 @@
 //! Beside cfsctl 0.9.4: the same commands, each on its own repository and on the other's; skipped where it is not
 //! installed.
+// What is compared is handed on, text by text, to functions of one shape.
+#![allow(clippy::needless_pass_by_value)]
 
 use std::{
     collections::BTreeSet,
