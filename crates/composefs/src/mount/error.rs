@@ -151,9 +151,7 @@ impl MountError {
         use rustix::io::Errno;
         Some(match self {
             Self::MissingFeature { feature, .. } => feature.remedy().to_owned(),
-            Self::NotPermitted { .. } => {
-                "mounting needs CAP_SYS_ADMIN: run it as root, or use FUSE (`--fuse=yes`)".to_owned()
-            }
+            Self::NotPermitted { .. } => "mounting needs CAP_SYS_ADMIN: run it as root".to_owned(),
             Self::NotVerified => {
                 "leave out `--verity`, or make the repository anew on a file system with fs-verity".to_owned()
             }
