@@ -63,6 +63,10 @@ impl Observer for Bars {
         match event {
             Event::Begin { what, name, total } => {
                 let template = match total {
+                    // Only layers are counted in bytes.
+                    Some(_) if *what != "layer" => {
+                        "{prefix:>8} {msg:22!} [{wide_bar}] {human_pos}/{human_len} {eta}"
+                    }
                     Some(_) => {
                         "{prefix:>8} {msg:22!} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
                     }
