@@ -46,7 +46,7 @@ impl Gc {
             eprintln!("warning: {name} is none of ours and stays");
         }
         let texts = |list: &[composefs::repo::gc::Unreadable]| -> Vec<String> {
-            list.iter().map(|one| format!("{}: {}", one.id, one.error)).collect()
+            list.iter().map(|one| one.error.to_string()).collect()
         };
         let unreadable;
         if self.dry_run {
