@@ -29,6 +29,9 @@ use crate::{
     transport::{Source, read_document},
 };
 
+/// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
+const JOBS_MAX: usize = 16;
+
 /// How an image is pulled.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -39,7 +42,8 @@ pub struct PullOptions {
     pub platform: Platform,
     /// Lenient takes what container runtimes take, strict what upstream takes.
     pub mode: Mode,
-    /// Threads that store files, and layers imported at once; default: as many as cores.
+    /// Threads that store files, and layers imported at once; default: as many as cores, at most 16. Memory grows
+    /// with them, by about 4 MiB each.
     pub jobs: usize,
     /// Whether to build the EROFS images.
     pub image: ImageBuild,
@@ -65,7 +69,7 @@ impl Default for PullOptions {
             tag: None,
             platform: Platform::native(),
             mode: Mode::Lenient,
-            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            jobs: std::thread::available_parallelism().map_or(1, usize::from).min(JOBS_MAX),
             image: ImageBuild::Build,
             expected: None,
             formats: Vec::new(),

@@ -74,7 +74,7 @@ pub(super) fn import(
             continue;
         }
         match writer.stream_entry(&layer_name(&plan.key)?)? {
-            Some(stream) if present::is_whole(writer, &plan.key, &stream)? => {
+            Some(stream) if present::is_whole(writer, &plan.key, &stream, plan.kind == LayerKind::Tar)? => {
                 observer.event(&Event::Skipped { what: "layer", name: plan.key.as_str() });
                 shared.done.insert(plan.key.clone(), stream);
             }

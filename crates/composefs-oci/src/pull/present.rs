@@ -5,6 +5,7 @@ use composefs::{
     erofs::FormatVersion,
     progress::{Event, Observer},
     repo::{IngestStats, Repository, Writer},
+    splitstream::ContentType,
 };
 
 use crate::{digest::Digest, error::Error, ident, model::Manifest, stored::StoredConfig};
@@ -37,7 +38,7 @@ pub(super) fn find(
     }
     for key in &keys {
         let Some(stream) = config.named(key.as_str()) else { return Ok(None) };
-        if !is_whole(writer, key, stream)? {
+        if !is_whole(writer, key, stream, image.is_container())? {
             return Ok(None);
         }
     }
@@ -60,12 +61,21 @@ pub(super) fn find(
     }))
 }
 
-/// Tells whether a layer's entry leads to `stream`, and that to objects that are all there.
-pub(super) fn is_whole(repo: &Repository, key: &Digest, stream: &ObjectId) -> Result<bool, Error> {
+/// Tells whether a layer's entry leads to `stream`, and that to objects that are all there. A layer of a file
+/// system must have been stored as one: an artifact may have the same bytes as a blob.
+pub(super) fn is_whole(
+    repo: &Repository,
+    key: &Digest,
+    stream: &ObjectId,
+    of_image: bool,
+) -> Result<bool, Error> {
     if repo.stream_entry(&layer_name(key)?)?.as_ref() != Some(stream) {
         return Ok(false);
     }
     let Ok(stream) = repo.open_stream(stream) else { return Ok(false) };
+    if of_image && !matches!(stream.content_type(), ContentType::OCI_LAYER | ContentType::NONE) {
+        return Ok(false);
+    }
     for object in stream.object_refs().iter() {
         if !repo.has_object(&object)? {
             return Ok(false);

@@ -310,6 +310,24 @@ fn artifacts_and_referrers() {
 }
 
 #[test]
+fn an_artifact_has_a_layers_bytes() {
+    // The same tar as an opaque blob and as a layer: one name, two forms, and neither pull stands in the other's way.
+    for artifact_first in [true, false] {
+        let mut lab = Lab::new();
+        let layer = layer(1, 70_000, Compression::Plain);
+        let blob = layer.clone().claim_media_type("application/octet-stream");
+        lab.layout.image("image", &Image::new([layer]));
+        lab.layout.image("artifact", &Image::artifact("application/vnd.example", [blob]));
+        let order = if artifact_first { ["artifact", "image"] } else { ["image", "artifact"] };
+        for tag in [order, order].concat() {
+            lab.pull(tag).unwrap_or_else(|error| panic!("{tag}: {error:?}"));
+            lab.reopen();
+            lab.clean();
+        }
+    }
+}
+
+#[test]
 fn ids_do_not_depend_on_the_number_of_threads() {
     let mut ids = Vec::new();
     for jobs in [1, 2, 7] {

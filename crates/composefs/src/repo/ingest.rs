@@ -24,6 +24,8 @@ pub const BATCH_BYTES: usize = 128 * 1024;
 
 /// So many batches may wait at the most, however many threads store them: a bound on memory, not on speed.
 pub const QUEUE_MAX: usize = 32;
+/// … and so many bytes: batches are as large as the files in them.
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// Files that share a buffer.
 #[derive(Debug, Default)]
@@ -143,6 +145,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     batches: VecDeque<(Batch, Arc<LaneState>)>,
+    /// Bytes in them.
+    bytes: usize,
     spare: Vec<Batch>,
     closed: bool,
     total: IngestStats,
@@ -267,6 +271,7 @@ impl StorePool {
             let mut queue = lock(&self.shared.queue);
             queue.closed = true;
             if discard {
+                queue.bytes = 0;
                 for (_, lane) in queue.batches.drain(..) {
                     lane.settle(None, IngestStats::default());
                 }
@@ -306,12 +311,20 @@ impl Shared {
         }
     }
 
+    /// Tells whether a batch of so many bytes must wait; an empty queue takes any.
+    fn is_full(&self, queue: &Queue, bytes: usize) -> bool {
+        let full = queue.batches.len() >= self.capacity || queue.bytes.saturating_add(bytes) > QUEUE_BYTES;
+        full && !queue.batches.is_empty()
+    }
+
     fn take(&self) -> Option<(Batch, Arc<LaneState>)> {
         let mut queue = lock(&self.queue);
         loop {
             if let Some(work) = queue.batches.pop_front() {
+                queue.bytes = queue.bytes.saturating_sub(work.0.buffer.len());
                 drop(queue);
-                self.drained.notify_one();
+                // All of them: what is too large for one that waits may do for another.
+                self.drained.notify_all();
                 return Some(work);
             }
             if queue.closed {
@@ -358,8 +371,9 @@ impl Lane {
             }
             work.pending = work.pending.saturating_add(1);
         }
+        let bytes = batch.buffer.len();
         let mut queue = lock(&self.shared.queue);
-        while queue.batches.len() >= self.shared.capacity && !queue.closed {
+        while !queue.closed && self.shared.is_full(&queue, bytes) {
             queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if queue.closed {
@@ -369,6 +383,7 @@ impl Lane {
             work.failed = true;
             return Err(self.take_error(&mut work));
         }
+        queue.bytes = queue.bytes.saturating_add(bytes);
         queue.batches.push_back((batch, Arc::clone(&self.state)));
         drop(queue);
         self.shared.filled.notify_one();

@@ -1,0 +1,154 @@
+//! How much memory a pull takes: each in a process of its own, which looks at its peak.
+//!
+//! A release build pulls what the promise is about, 1 GiB in three files and 150,000 small ones; a debug build a
+//! part of it.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{io::Write, path::Path, process::Command};
+
+use composefs::{
+    digest::Algorithm,
+    progress::Silent,
+    repo::{InitOptions, OpenOptions, Repository, init},
+};
+use composefs_oci::{
+    digest::DigestHasher,
+    pull::{PullOptions, pull},
+    transport,
+};
+use composefs_testkit::{
+    images::{Compression, Image, Layer, Layout},
+    tars::TarBuilder,
+};
+use rustix::fs::CWD;
+
+const FULL: bool = !cfg!(debug_assertions);
+/// In the child: repository, reference and jobs, by spaces.
+const CHILD: &str = "COMPOSEFS_MEMORY_CHILD";
+
+/// A layer that is packed while it is made: the tar is never whole in memory.
+struct Packing {
+    packed: flate2::write::GzEncoder<Vec<u8>>,
+    tar: DigestHasher,
+}
+
+impl Packing {
+    fn new() -> Self {
+        let packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        Self { packed, tar: DigestHasher::sha256() }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.packed.write_all(bytes).unwrap();
+        self.tar.update(bytes);
+    }
+
+    fn finish(mut self) -> Layer {
+        self.push(&[0; 1024]);
+        let blob = self.packed.finish().unwrap();
+        let mut layer = Layer::packed(Vec::new(), blob, Compression::Gzip.media_type());
+        layer.diff_id = self.tar.finish().to_string();
+        layer
+    }
+}
+
+/// Compressible, and different for each number.
+fn block(number: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    for (at, piece) in bytes.chunks_mut(64).enumerate() {
+        let text = format!("{number} {at} ");
+        let length = piece.len().min(text.len());
+        piece[..length].copy_from_slice(&text.as_bytes()[..length]);
+    }
+    bytes
+}
+
+/// Pulls an image in a child and returns its peak in MiB.
+fn peak(layers: Vec<Layer>, jobs: usize) -> u64 {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let mut layout = Layout::create(dir.path().join("layout"));
+    layout.image("x", &Image::new(layers));
+    let repo = dir.path().join("repo");
+    init(CWD, &repo, &InitOptions::new(Algorithm::Sha256).insecure(true)).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(CHILD, format!("{} {} {jobs}", repo.display(), layout.reference("x")))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let kib = text.lines().find_map(|line| line.split_once("peak ")).expect("the child says its peak").1;
+    kib.trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn child() {
+    let Ok(arguments) = std::env::var(CHILD) else { return };
+    let [repo, reference, jobs] = arguments.split(' ').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
+    let writer =
+        Repository::open(CWD, Path::new(repo), &OpenOptions::default()).unwrap().into_writer().unwrap();
+    let source = transport::open(&reference.parse().unwrap()).unwrap();
+    let options = PullOptions::default().tag("x").jobs(jobs.parse().unwrap());
+    pull(&writer, source.as_ref(), &options, &Silent).unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "\npeak {}", line.trim()).unwrap();
+}
+
+fn report(what: &str, mib: u64, limit: u64) {
+    // Past the harness's capture: a figure for whoever runs it.
+    let _ = writeln!(std::io::stderr(), "{what}: {mib} MiB at most");
+    assert!(mib <= limit, "{what}: {mib} MiB");
+}
+
+#[test]
+fn three_large_files() {
+    let mib = if FULL { 1024 } else { 192 };
+    let mut layer = Packing::new();
+    layer.push(&TarBuilder::new().dir("usr").unfinished());
+    for number in 0..3 {
+        let size = mib / 3;
+        let header = TarBuilder::new().file(&format!("usr/{number}"), vec![0; 512]).unfinished();
+        let mut header = tar::Header::from_byte_slice(&header[..512]).clone();
+        header.set_size(size << 20);
+        header.set_cksum();
+        layer.push(header.as_bytes());
+        for at in 0..size {
+            layer.push(&block(number * 1000 + at, 1 << 20));
+        }
+    }
+    report("three large files", peak(vec![layer.finish()], 2), 64);
+}
+
+#[test]
+fn many_small_files() {
+    let count = if FULL { 150_000 } else { 6_000 };
+    let mut layer = Packing::new();
+    layer.push(&TarBuilder::new().dir("usr").unfinished());
+    for directory in 0..count / 100 {
+        let mut tar = TarBuilder::new().dir(&format!("usr/directory-{directory}"));
+        for file in 0..100 {
+            let number = directory * 100 + file;
+            let name = format!("usr/directory-{directory}/file-with-a-name-of-its-own-{number}");
+            tar = tar.file(&name, block(number, 70 + number as usize % 2_000));
+        }
+        layer.push(&tar.unfinished());
+    }
+    report("many small files", peak(vec![layer.finish()], 2), 64);
+}
+
+#[test]
+fn sixteen_layers_at_once() {
+    let layers = (0..16).map(|number| {
+        let mut layer = Packing::new();
+        layer.push(&TarBuilder::new().dir("usr").unfinished());
+        // The largest files that are held whole.
+        for file in 0..if FULL { 60 } else { 12 } {
+            let contents = block(number * 100 + file, 1 << 20);
+            layer.push(&TarBuilder::new().file(&format!("usr/{number}-{file}"), contents).unfinished());
+        }
+        layer.finish()
+    });
+    report("sixteen layers at once", peak(layers.collect(), 16), 96);
+}
