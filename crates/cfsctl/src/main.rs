@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 // A program says what it has to say; only libraries are kept from touching the file system behind a path-less error.
 #![allow(clippy::print_stderr, clippy::disallowed_methods)]
+// The doc comments of arguments are help texts, where a bracket is a bracket.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod env;
 mod args;

@@ -1,6 +1,6 @@
 //! OCI container images in a composefs repository: pull, look up, build the image, seal.
 //!
-//! Start reading at [`pull`], which is the whole flow on a page. The modules are listed so that each uses only
+//! Start reading at [`mod@pull`], which is the whole flow on a page. The modules are listed so that each uses only
 //! those above it; the functions of 0.3 are at the end.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))]

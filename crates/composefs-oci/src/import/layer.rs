@@ -1,7 +1,7 @@
 //! Tar events of a layer to objects and a splitstream.
 //!
 //! One pass: every byte of the tar goes through the diff_id's hash; contents of files also through the fs-verity
-//! hash, then to the store. Members up to [`WHOLE_MAX`] are hashed in memory and stored in batches by the pool;
+//! hash, then to the store. Members up to 1 MiB are hashed in memory and stored in batches by the pool;
 //! larger ones are written while they are hashed.
 
 use std::io::{self, Read, Write as _};

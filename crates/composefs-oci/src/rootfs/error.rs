@@ -39,7 +39,7 @@ pub enum MergeFault {
     /// Something on the way is no directory; in strict mode a symlink is none.
     #[error("{} is not a directory", shown(.0))]
     ParentNotADirectory(Vec<u8>),
-    /// More than [`SYMLINKS_MAX`](super::parent::SYMLINKS_MAX) symlinks on the way.
+    /// More than 40 symlinks on the way.
     #[error("more than {} symlinks on the way", super::parent::SYMLINKS_MAX)]
     TooManySymlinks,
     /// Directories nested deeper than a tree may have.
