@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use clap::Args;
-use composefs::Category;
+use composefs::{Category, repo::layout::MOUNTS};
 use serde::Serialize;
 
 use crate::{app::App, ui};
@@ -34,7 +34,13 @@ impl Images {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let repo = app.repository()?;
         let refs = repo.refs(Category::Images, "")?;
-        let images: Vec<Row> = refs.into_iter().map(|(name, digest)| Row { name, digest }).collect();
+        // Records of mounts are refs, too, but nobody's names.
+        let is_record = |name: &str| name.split('/').next() == Some(MOUNTS);
+        let images: Vec<Row> = refs
+            .into_iter()
+            .filter(|(name, _)| !is_record(name))
+            .map(|(name, digest)| Row { name, digest })
+            .collect();
         if self.json {
             return ui::json::print(&Document { images });
         }

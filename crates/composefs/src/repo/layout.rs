@@ -15,7 +15,7 @@ pub(crate) const OBJECTS: &str = "objects";
 /// The directory of refs inside a category's.
 pub(crate) const REFS: &str = "refs";
 /// The first component of refs that are records of mounts, below `images/refs/`.
-pub(crate) const MOUNTS: &str = "x-mounts";
+pub const MOUNTS: &str = "x-mounts";
 
 /// Returns the target of an entry's symlink: `../objects/xx/rest`.
 pub(crate) fn entry_target(id: &ObjectId) -> String {
