@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, image] = &arguments[..] else { anyhow::bail!("usage: pull REPOSITORY IMAGE") };
     let reference: Reference = image.parse()?;
-    let source = transport::open(&reference)?;
+    let source = transport::open(&reference, &transport::SourceOptions::default())?;
     init(CWD, path, &InitOptions::new(Algorithm::Sha256).insecure(true))?;
     let writer = Repository::open(CWD, path, &OpenOptions::default())?.into_writer()?;
     let options = PullOptions::default().tag(reference.to_string());

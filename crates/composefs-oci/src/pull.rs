@@ -26,7 +26,7 @@ use crate::{
     model::{CONFIG_MAX, Config, Manifest, ModelError, descriptor_digest, media_type, platform::Platform},
     rootfs::image::{RootfsOptions, store_images, tree},
     stored::{StoredConfig, StoredImage},
-    transport::{Source, read_document},
+    transport::Source,
 };
 
 /// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
@@ -250,7 +250,7 @@ impl Pull<'_> {
         let old_config = self.old_config(&config_digest)?;
         let config_bytes = match &old_config {
             Some(config) => config.bytes().to_vec(),
-            None => read_document(self.source, self.manifest.parsed().config(), CONFIG_MAX)?,
+            None => self.source.document(self.manifest.parsed().config(), CONFIG_MAX)?,
         };
         let plans = self.plan(&config_digest, &config_bytes)?;
         let imported = layers::import(self.writer, self.source, &plans, self.options, commit, self.observer)?;

@@ -11,6 +11,10 @@ use std::{
 
 use crate::digest::ManifestDigest;
 
+mod registry;
+
+pub use registry::{NameError, RegistryReference};
+
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,6 +23,8 @@ pub enum Reference {
     Layout(InLayout),
     /// A layout inside a tar.
     OciArchive(InLayout),
+    /// An image in a registry.
+    Registry(RegistryReference),
     /// A transport that only the proxy speaks; the whole text, as skopeo takes it.
     Proxy(String),
 }
@@ -58,6 +64,14 @@ pub enum ReferenceError {
     /// `docker:` without `//`.
     #[error("missing // in `{0}`")]
     MissingSlashes(String),
+    /// What is behind the transport is no image name.
+    #[error("`{text}` names no image of a registry")]
+    Name {
+        /// The whole text.
+        text: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
     /// Nothing behind the transport.
     #[error("`{0}` names nothing")]
     Empty(String),
@@ -77,7 +91,7 @@ impl ReferenceError {
                 "known are oci:, oci-archive:, docker://, docker-archive:, dir:, containers-storage: and docker-daemon:"
                     .to_owned(),
             ),
-            Self::MissingSlashes(_) | Self::Empty(_) => None,
+            Self::MissingSlashes(_) | Self::Name { .. } | Self::Empty(_) => None,
         }
     }
 }
@@ -95,8 +109,12 @@ impl FromStr for Reference {
             "oci" => Ok(Self::Layout(InLayout::parse(name))),
             "oci-archive" => Ok(Self::OciArchive(InLayout::parse(name))),
             "docker" if !name.starts_with("//") => Err(ReferenceError::MissingSlashes(text.to_owned())),
-            "registry" => Ok(Self::Proxy(format!("docker://{}", name.trim_start_matches('/')))),
-            "docker" | "docker-archive" | "dir" | "containers-storage" | "docker-daemon" => {
+            "docker" | "registry" => name
+                .trim_start_matches('/')
+                .parse()
+                .map(Self::Registry)
+                .map_err(|source| ReferenceError::Name { text: text.to_owned(), source }),
+            "docker-archive" | "dir" | "containers-storage" | "docker-daemon" => {
                 Ok(Self::Proxy(text.to_owned()))
             }
             // `debian:12` and `localhost:5000/x` have a colon and no transport.
@@ -151,6 +169,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Layout(at) => write!(f, "oci:{at}"),
             Self::OciArchive(at) => write!(f, "oci-archive:{at}"),
+            Self::Registry(name) => write!(f, "docker://{name}"),
             Self::Proxy(text) => f.write_str(text),
         }
     }
@@ -189,8 +208,10 @@ mod tests {
     #[test]
     fn others() {
         let parse = |text: &str| text.parse::<Reference>();
-        assert_eq!(parse("docker://debian"), Ok(Reference::Proxy("docker://debian".into())));
-        assert_eq!(parse("registry:x/y"), Ok(Reference::Proxy("docker://x/y".into())));
+        assert_eq!(parse("docker://debian").unwrap().to_string(), "docker://docker.io/library/debian:latest");
+        assert_eq!(parse("registry:x.y/z:1").unwrap().to_string(), "docker://x.y/z:1");
+        assert_eq!(parse("dir:/x"), Ok(Reference::Proxy("dir:/x".into())));
+        assert!(matches!(parse("docker://A b"), Err(ReferenceError::Name { .. })));
         assert!(matches!(parse("docker:debian"), Err(ReferenceError::MissingSlashes(_))));
         assert!(matches!(parse("debian"), Err(ReferenceError::NoTransport(_))));
         assert!(matches!(parse("debian:12"), Err(ReferenceError::NoTransport(_))));

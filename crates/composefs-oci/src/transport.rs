@@ -13,10 +13,21 @@ use oci_spec::image::Descriptor;
 
 use crate::{digest::Digest, error::Error, model::platform::Platform, reference::Reference};
 
-pub(crate) use layout::read_document;
+use layout::read_document;
 
 /// The bytes of a manifest, an index or a config, checked against the digest under which they were asked for.
 pub type Document = Vec<u8>;
+
+/// What a reference names on its medium, before a platform is chosen: an index or a manifest, as it is there.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Its bytes.
+    pub bytes: Document,
+    /// Their digest; for a reference by digest the one asked for.
+    pub digest: Digest,
+    /// Its media type: what the medium says, else what the document says of itself, else what it looks like.
+    pub media_type: String,
+}
 
 /// A manifest that was chosen on a medium.
 #[derive(Clone, Debug)]
@@ -33,6 +44,20 @@ pub struct Chosen {
 pub trait Source: Send + Sync {
     /// Returns the reference in words for messages.
     fn describe(&self) -> String;
+
+    /// Returns what the reference names, whatever the platform.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], also if it names several things, and what reading gives.
+    fn root(&self) -> Result<Root, Error>;
+
+    /// Reads the document of a descriptor (a manifest of an index, a config) whole, checked against digest and size.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] past `max` bytes, [`Error::BlobMismatch`], and what reading gives.
+    fn document(&self, descriptor: &Descriptor, max: u64) -> Result<Document, Error> {
+        read_document(descriptor, max, |descriptor| self.blob(descriptor))
+    }
 
     /// Finds the manifest that the reference and the platform mean.
     ///
@@ -56,19 +81,31 @@ pub trait Source: Send + Sync {
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
 }
 
+/// How media are opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SourceOptions {
+    /// How skopeo's proxy is run.
+    #[cfg(feature = "proxy")]
+    pub proxy: proxy::ProxyOptions,
+}
+
 /// Opens the medium of a reference: natively, or through the proxy for transports that only skopeo speaks.
 ///
 /// # Errors
 /// [`Error::NoSuchImage`], [`Error::Source`]; without the feature `proxy` [`Error::NeedsProxy`].
-pub fn open(reference: &Reference) -> Result<Box<dyn Source>, Error> {
+pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
     match reference {
         Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
         Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
         #[cfg(feature = "proxy")]
-        Reference::Proxy(text) => {
-            Ok(Box::new(proxy::Proxy::open(text.as_str(), proxy::ProxyOptions::default())?))
+        Reference::Registry(_) | Reference::Proxy(_) => {
+            Ok(Box::new(proxy::Proxy::open(reference.to_string(), options.proxy.clone())?))
         }
         #[cfg(not(feature = "proxy"))]
-        Reference::Proxy(text) => Err(Error::NeedsProxy { reference: text.clone() }),
+        Reference::Registry(_) | Reference::Proxy(_) => {
+            let _ = options;
+            Err(Error::NeedsProxy { reference: reference.to_string() })
+        }
     }
 }

@@ -55,7 +55,7 @@ fn writer(path: &Path, algorithm: Algorithm, formats: ErofsFormats) -> Writer {
 fn pull_from(writer: &Writer, layouts: &Path, source: &str, tag: &str) -> Pulled {
     let (layout, name) = source.split_once(':').unwrap();
     let reference: Reference = format!("oci:{}:{name}", layouts.join(layout).display()).parse().unwrap();
-    let source = transport::open(&reference).unwrap();
+    let source = transport::open(&reference, &transport::SourceOptions::default()).unwrap();
     pull(writer, source.as_ref(), &PullOptions::default().tag(tag), &Silent).unwrap()
 }
 

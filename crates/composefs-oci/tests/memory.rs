@@ -87,7 +87,7 @@ fn child() {
     let [repo, reference, jobs] = arguments.split(' ').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
     let writer =
         Repository::open(CWD, Path::new(repo), &OpenOptions::default()).unwrap().into_writer().unwrap();
-    let source = transport::open(&reference.parse().unwrap()).unwrap();
+    let source = transport::open(&reference.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
     let options = PullOptions::default().tag("x").jobs(jobs.parse().unwrap());
     pull(&writer, source.as_ref(), &options, &Silent).unwrap();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

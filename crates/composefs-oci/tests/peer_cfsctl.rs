@@ -199,7 +199,9 @@ fn open(repo: &Path) -> Writer {
 }
 
 fn ours(writer: &Writer, layout: &Layout, tag: &str) -> Pulled {
-    let source = transport::open(&layout.reference(tag).parse().unwrap()).unwrap();
+    let source =
+        transport::open(&layout.reference(tag).parse().unwrap(), &transport::SourceOptions::default())
+            .unwrap();
     pull(writer, source.as_ref(), &PullOptions::default().tag(tag), &Silent)
         .unwrap_or_else(|error| panic!("{tag}: {error:?}"))
 }

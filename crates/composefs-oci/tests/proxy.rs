@@ -52,7 +52,9 @@ fn pull_into(dir: &TempDir, name: &str, source: &dyn Source) -> Result<Pulled, E
 }
 
 fn from_layout(dir: &TempDir, reference: &str) -> Pulled {
-    let source = transport::open(&reference.parse::<Reference>().unwrap()).unwrap();
+    let source =
+        transport::open(&reference.parse::<Reference>().unwrap(), &transport::SourceOptions::default())
+            .unwrap();
     pull_into(dir, "from-layout", source.as_ref()).unwrap()
 }
 
@@ -125,7 +127,7 @@ fn a_registry_gives_what_the_layout_gave() {
     assert!(matches!(error, Error::Proxy { step: "open", .. }), "{error:?}");
     // The registry speaks no TLS, which is insisted on unless told otherwise. (Docker's loopback exception is not skopeo's.)
     let name = format!("docker://127.0.0.1:{}/basic:v1", registry.port);
-    let source = transport::open(&name.parse().unwrap()).unwrap();
+    let source = transport::open(&name.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
     let error = source.manifest(&Platform::native()).unwrap_err();
     assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
 }
@@ -149,7 +151,8 @@ fn other_media_give_the_same_image() {
             require::skip(&format!("needs a skopeo that can write to {name}:"));
             continue;
         }
-        let source = transport::open(&reference.parse().unwrap()).unwrap();
+        let source =
+            transport::open(&reference.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
         let pulled = match pull_into(&dir, name, source.as_ref()) {
             // Skopeo before 1.11 cannot say what podman's store keeps, and is told apart from a damaged store.
             Err(Error::Proxy { step: "list the layers of", source, .. }) if name == "containers-storage" => {

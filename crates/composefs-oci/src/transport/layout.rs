@@ -19,7 +19,7 @@ use crate::{
     reference::{InLayout, Reference, Select},
 };
 
-use super::{Chosen, Source, select};
+use super::{Chosen, Root, Source, select};
 
 /// An OCI layout directory and which of its images is meant.
 #[derive(Debug)]
@@ -104,19 +104,18 @@ pub(super) fn read_bounded(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a document whole and checks it against its descriptor.
-pub(crate) fn read_document(
-    source: &dyn Source,
+/// Reads a document whole through `open` and checks it against its descriptor.
+pub(super) fn read_document<'a>(
     descriptor: &Descriptor,
     max: u64,
+    open: impl FnOnce(&Descriptor) -> Result<Box<dyn Read + Send + 'a>, Error>,
 ) -> Result<Vec<u8>, Error> {
     let digest = Digest::new(descriptor.digest().as_ref())
         .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
     if descriptor.size() > max {
         return Err(Error::TooLarge { digest, size: descriptor.size(), max });
     }
-    let blob = source.blob(descriptor)?;
-    let blob = VerifyingReader::new(blob, &digest, Some(descriptor.size()))
+    let blob = VerifyingReader::new(open(descriptor)?, &digest, Some(descriptor.size()))
         .map_err(|fault| Error::blob(&digest, fault))?;
     read_bounded(blob, max).map_err(|error| Error::blob_io(&digest, error))
 }
@@ -126,8 +125,13 @@ impl Source for Layout {
         Reference::Layout(InLayout { path: self.path.clone(), select: self.select.clone() }).to_string()
     }
 
+    fn root(&self) -> Result<Root, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        select::root(&self.index, &self.select, &self.describe(), &read)
+    }
+
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
-        let read = |descriptor: &Descriptor, max: u64| read_document(self, descriptor, max);
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
         select::choose(&self.index, &self.select, platform, &self.describe(), &read)
     }
 

@@ -17,9 +17,9 @@ use crate::{
 };
 
 use super::{
-    Chosen, Source,
+    Chosen, Root, Source,
     archive_index::ArchiveIndex,
-    layout::{check_version, read_bounded, read_document},
+    layout::{check_version, read_bounded},
     select,
 };
 
@@ -85,8 +85,13 @@ impl Source for OciArchive {
         Reference::OciArchive(self.at.clone()).to_string()
     }
 
+    fn root(&self) -> Result<Root, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        select::root(&self.index, &self.at.select, &self.describe(), &read)
+    }
+
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
-        let read = |descriptor: &Descriptor, max: u64| read_document(self, descriptor, max);
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
         select::choose(&self.index, &self.at.select, platform, &self.describe(), &read)
     }
 

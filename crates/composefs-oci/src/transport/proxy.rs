@@ -21,10 +21,10 @@ use tokio::{
 use crate::{
     digest::Digest,
     error::{Error, Step},
-    model::{MANIFEST_MAX, Manifest, platform::Platform},
+    model::{MANIFEST_MAX, Manifest, media_type, platform::Platform},
 };
 
-use super::{Chosen, Source};
+use super::{Chosen, Root, Source};
 
 /// Bytes of a piece of a blob.
 const PIECE_SIZE: usize = 256 * 1024;
@@ -164,6 +164,16 @@ impl Proxy {
 impl Source for Proxy {
     fn describe(&self) -> String {
         self.reference.clone()
+    }
+
+    /// The proxy chooses by itself, so this is the manifest for this machine.
+    fn root(&self) -> Result<Root, Error> {
+        let manifest = &self.current()?.manifest;
+        Ok(Root {
+            bytes: manifest.bytes().to_vec(),
+            digest: manifest.digest().digest().clone(),
+            media_type: media_type::OCI_MANIFEST.to_owned(),
+        })
     }
 
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {

@@ -12,7 +12,7 @@ use crate::{
     reference::Select,
 };
 
-use super::Chosen;
+use super::{Chosen, Root};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -31,28 +31,17 @@ pub fn choose(
     read: &ReadDocument<'_>,
 ) -> Result<Chosen, Error> {
     let all = index.manifests();
-    let mut candidates: Vec<&Descriptor> = match select {
-        Select::Any => all.iter().collect(),
-        Select::Tag(tag) => all.iter().filter(|entry| tag_of(entry) == Some(tag)).collect(),
-        Select::Digest(digest) => {
-            all.iter().filter(|entry| entry.digest().as_ref() == digest.as_str()).collect()
-        }
-        Select::Position(at) => all.get(*at).into_iter().collect(),
-    };
-    // One manifest under several names is one candidate.
-    let mut seen = std::collections::HashSet::new();
-    candidates.retain(|entry| seen.insert(entry.digest().as_ref()));
+    let candidates = selected(index, select);
     let nothing =
         |reason: String| Error::NoSuchImage { reference: name.to_owned(), reason, present: list(index) };
     if candidates.is_empty() {
-        return match select {
-            // Perhaps the digest is one of a nested index.
-            Select::Digest(digest) => nested_by_digest(all, digest.digest(), read)?
-                .ok_or_else(|| nothing(format!("no manifest of digest {digest}"))),
-            Select::Tag(tag) => Err(nothing(format!("no image is called `{tag}`"))),
-            Select::Position(at) => Err(nothing(format!("no image at position {at}"))),
-            Select::Any => Err(nothing("the index is empty".to_owned())),
-        };
+        // Perhaps the digest is one of a nested index.
+        if let Select::Digest(digest) = select
+            && let Some(child) = nested_by_digest(all, digest.digest(), read)?
+        {
+            return take(&child, None, read);
+        }
+        return Err(nothing(absent(select)));
     }
     let mut offered = Vec::new();
     let mut only = None;
@@ -79,6 +68,53 @@ pub fn choose(
             take(&child, warning, read)
         }
         _ => Err(nothing(format!("nothing here is for {platform}, only for {}", offered.join(", ")))),
+    }
+}
+
+/// Finds what `select` means in a layout's index, whatever the platform.
+///
+/// # Errors
+/// [`Error::NoSuchImage`] if it means nothing or several things, [`Error::Model`], and what `read` gives.
+pub fn root(index: &ImageIndex, select: &Select, name: &str, read: &ReadDocument<'_>) -> Result<Root, Error> {
+    let nothing =
+        |reason: String| Error::NoSuchImage { reference: name.to_owned(), reason, present: list(index) };
+    let nested;
+    let descriptor = match (&selected(index, select)[..], select) {
+        ([one], _) => *one,
+        ([], Select::Digest(digest)) => {
+            nested = nested_by_digest(index.manifests(), digest.digest(), read)?;
+            nested.as_ref().ok_or_else(|| nothing(absent(select)))?
+        }
+        ([], _) => return Err(nothing(absent(select))),
+        (several, _) => return Err(nothing(format!("{} images fit; name one of them", several.len()))),
+    };
+    let chosen = take(descriptor, None, read)?;
+    Ok(Root { bytes: chosen.bytes, digest: chosen.digest, media_type: descriptor.media_type().to_string() })
+}
+
+/// Returns the entries that `select` means; one manifest under several names is one entry.
+fn selected<'a>(index: &'a ImageIndex, select: &Select) -> Vec<&'a Descriptor> {
+    let all = index.manifests();
+    let mut entries: Vec<&Descriptor> = match select {
+        Select::Any => all.iter().collect(),
+        Select::Tag(tag) => all.iter().filter(|entry| tag_of(entry) == Some(tag)).collect(),
+        Select::Digest(digest) => {
+            all.iter().filter(|entry| entry.digest().as_ref() == digest.as_str()).collect()
+        }
+        Select::Position(at) => all.get(*at).into_iter().collect(),
+    };
+    let mut seen = std::collections::HashSet::new();
+    entries.retain(|entry| seen.insert(entry.digest().as_ref()));
+    entries
+}
+
+/// Says that nothing is what `select` means.
+fn absent(select: &Select) -> String {
+    match select {
+        Select::Digest(digest) => format!("no manifest of digest {digest}"),
+        Select::Tag(tag) => format!("no image is called `{tag}`"),
+        Select::Position(at) => format!("no image at position {at}"),
+        Select::Any => "the index is empty".to_owned(),
     }
 }
 
@@ -127,11 +163,11 @@ fn nested_by_digest(
     all: &[Descriptor],
     digest: &Digest,
     read: &ReadDocument<'_>,
-) -> Result<Option<Chosen>, Error> {
+) -> Result<Option<Descriptor>, Error> {
     for descriptor in all.iter().filter(|entry| media_type::is_index(entry.media_type().as_ref())) {
         for child in expand(descriptor, read)? {
             if child.digest().as_ref() == digest.as_str() {
-                return take(&child, None, read).map(Some);
+                return Ok(Some(child));
             }
         }
     }

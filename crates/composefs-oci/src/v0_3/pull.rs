@@ -43,7 +43,7 @@ fn blocking<ObjectID: FsVerityHashValue>(
     reference: Option<&str>,
 ) -> Result<(Sha256Digest, ObjectID), Error> {
     let config_ref = reference.filter(|name| !is_ours(name)).map(RefName::new).transpose()?;
-    let source = transport::open(&imgref.parse::<Reference>()?)?;
+    let source = transport::open(&imgref.parse::<Reference>()?, &transport::SourceOptions::default())?;
     let mut options = PullOptions::default();
     if let Some(reference) = reference {
         options = options.tag(reference);

@@ -73,7 +73,7 @@ impl Lab {
         options: &PullOptions,
         observer: &dyn Observer,
     ) -> Result<Pulled, Error> {
-        let source = transport::open(&reference.parse()?)?;
+        let source = transport::open(&reference.parse()?, &transport::SourceOptions::default())?;
         pull(&self.writer, source.as_ref(), options, observer)
     }
 

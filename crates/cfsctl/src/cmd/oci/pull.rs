@@ -128,7 +128,8 @@ impl Pull {
         let reference: Reference = self.image.parse()?;
         let observer = app.observer();
         let context = || format!("pull {}", self.image);
-        let source = transport::open(&reference).with_context(context)?;
+        let source =
+            transport::open(&reference, &transport::SourceOptions::default()).with_context(context)?;
         let writer = app.writer_or_create()?;
         let pulled = composefs_oci::pull::pull(&writer, source.as_ref(), &options, observer.as_ref())
             .with_context(context)?;
