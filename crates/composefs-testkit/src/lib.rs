@@ -7,6 +7,7 @@
 //! * [`output`]: what a program did, as one printable value.
 //! * [`sandbox`]: hermetic runs of cfsctl in a directory that goes away.
 //! * [`tars`] and [`images`]: odd archives and images, the same bytes on every machine.
+//! * [`registry`]: a registry in memory that does what it should, or misbehaves on request.
 //! * [`sample`]: the sample image that ships with the project.
 //! * [`peers`]: the other implementations to compare with.
 //! * [`vm`]: a machine with real fs-verity, for what needs root and a kernel of our choice.
@@ -21,6 +22,7 @@ pub mod output;
 pub mod sandbox;
 pub mod tars;
 pub mod images;
+pub mod registry;
 pub mod sample;
 pub mod peers;
 pub mod vm;
