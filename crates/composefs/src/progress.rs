@@ -1,4 +1,12 @@
-//! Progress of long work, told to whoever asked for it.
+//! Progress of long work, told to whoever asked for it; and the word to stop it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// Receives events while work goes on; called from several threads.
 ///
@@ -16,10 +24,40 @@ impl Observer for Silent {
     fn event(&self, _: &Event<'_>) {}
 }
 
+/// Asks work to stop. Clones ask the same work.
+///
+/// What was finished before is kept, nothing half-done is named, and the work returns an error soon.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// Asks the work to stop; it cannot be taken back.
+    pub fn cancel(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Tells whether the work shall stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// What is to come in all, said before the first piece of it begins.
+    Plan {
+        /// What kind of work: `layer`, …
+        what: &'static str,
+        /// Pieces that will begin.
+        pieces: u64,
+        /// Bytes of all these pieces.
+        bytes: u64,
+    },
     /// A named piece of work begins; `total` is its size in bytes (or items), if known.
     Begin {
         /// What kind of work: `manifest`, `config`, `layer`, `image`, `objects`, …
@@ -47,6 +85,15 @@ pub enum Event<'a> {
         what: &'static str,
         /// Which one.
         name: &'a str,
+    },
+    /// Something about it did not work and is tried again after a while.
+    Retry {
+        /// As in `Begin`; or what else is tried again, such as a token or a manifest.
+        name: &'a str,
+        /// Why, without secrets and without full stop.
+        reason: &'a str,
+        /// How long it waits.
+        delay: Duration,
     },
     /// Something a user should know and can act on.
     Warning {
