@@ -6,3 +6,7 @@ pub(crate) const LOG: &str = "CFS_LOG";
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Where `--user` finds its repository.
 pub(crate) const HOME: &str = "HOME";
+/// Set and not empty: no colours.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+/// The kind of terminal.
+pub(crate) const TERM: &str = "TERM";

@@ -4,12 +4,26 @@ pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod progress;
+pub(crate) mod prompt;
 pub(crate) mod size;
 pub(crate) mod table;
 
-use std::io::{self, StdoutLock};
+use std::io::{self, IsTerminal as _, StdoutLock};
+
+use crate::env;
 
 /// Stdout, for a verb's result.
 pub(crate) fn out() -> StdoutLock<'static> {
     io::stdout().lock()
+}
+
+/// Tells whether stderr is a terminal on which the cursor can be moved.
+pub(crate) fn is_capable_terminal() -> bool {
+    io::stderr().is_terminal()
+        && std::env::var_os(env::TERM).is_some_and(|term| term != "dumb" && !term.is_empty())
+}
+
+/// Tells whether stderr may be coloured.
+pub(crate) fn colours() -> bool {
+    is_capable_terminal() && std::env::var_os(env::NO_COLOR).is_none_or(|value| value.is_empty())
 }

@@ -12,6 +12,7 @@ mod linked_images;
 mod ls_layer;
 mod mount;
 mod pull;
+mod registry_args;
 mod rootfs_args;
 mod seal;
 mod tag;

@@ -21,7 +21,7 @@ pub(crate) fn start(global: &Global) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(super::colours())
         .without_time()
         .with_target(false)
         .try_init();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    io::IsTerminal as _,
     sync::{Mutex, PoisonError},
 };
 
@@ -17,7 +16,7 @@ use crate::{
 /// Chooses how progress is shown.
 pub(crate) fn observer(global: &Global) -> Box<dyn Observer> {
     let mode = match global.progress {
-        ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Bar,
+        ProgressMode::Auto if super::is_capable_terminal() => ProgressMode::Bar,
         ProgressMode::Auto => ProgressMode::Plain,
         mode => mode,
     };

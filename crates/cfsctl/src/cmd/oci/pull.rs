@@ -18,6 +18,7 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
+use super::registry_args::RegistryArgs;
 use crate::{
     app::App,
     ui::{self, error::Usage},
@@ -56,6 +57,8 @@ pub(crate) struct Pull {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// How images of containers/storage are read.
@@ -128,8 +131,7 @@ impl Pull {
         let reference: Reference = self.image.parse()?;
         let observer = app.observer();
         let context = || format!("pull {}", self.image);
-        let source =
-            transport::open(&reference, &transport::SourceOptions::default()).with_context(context)?;
+        let source = transport::open(&reference, &self.registry.source_options()?).with_context(context)?;
         let writer = app.writer_or_create()?;
         let pulled = composefs_oci::pull::pull(&writer, source.as_ref(), &options, observer.as_ref())
             .with_context(context)?;
