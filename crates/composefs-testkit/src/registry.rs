@@ -25,11 +25,13 @@ mod manifests;
 mod record;
 mod serve;
 mod store;
+mod tls;
 mod uploads;
 
 pub use auth::{Auth, Bearer, Realm, TokenField};
 pub use fault::{Fault, Rule};
 pub use record::{Place, Recorded};
+pub use tls::{Certificates, Tls};
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -49,6 +51,7 @@ use crate::images::{Descriptor, Image, Layout, Written, sha256};
 use auth::Tokens;
 use record::Log;
 use store::Store;
+use tls::Identity;
 
 /// Where blobs are given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +103,8 @@ pub struct RegistryOptions {
     pub chunk_min: Option<u64>,
     /// Bytes a second and connection, for bodies.
     pub rate: Option<u64>,
+    /// How it speaks TLS; not to be changed later.
+    pub tls: Tls,
 }
 
 impl Default for RegistryOptions {
@@ -116,6 +121,7 @@ impl Default for RegistryOptions {
             deletes: true,
             chunk_min: None,
             rate: None,
+            tls: Tls::Absent,
         }
     }
 }
@@ -150,6 +156,8 @@ setters! {
     chunk_min: Option<u64>,
     /// Sets bytes a second and connection.
     rate: Option<u64>,
+    /// Sets how it speaks TLS.
+    tls: Tls,
 }
 
 /// A running registry; dropping it ends its threads and every connection.
@@ -164,6 +172,8 @@ pub struct Registry {
 struct Shared {
     options: Mutex<RegistryOptions>,
     addresses: [SocketAddr; 3],
+    tls: Tls,
+    identity: Option<Identity>,
     store: Mutex<Store>,
     tokens: Mutex<Tokens>,
     rules: Mutex<Vec<Rule>>,
@@ -188,7 +198,14 @@ impl Shared {
     }
 
     fn url(&self, place: Place, path: &str) -> String {
-        format!("http://{}{path}", self.address(place))
+        let scheme = if self.identity_at(place).is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address(place))
+    }
+
+    /// What a listener speaks TLS with, if it does.
+    fn identity_at(&self, place: Place) -> Option<&Identity> {
+        let plain = self.tls == Tls::PlainStorage && place == Place::Storage;
+        self.identity.as_ref().filter(|_| !plain)
     }
 
     /// Waits until released, stopped, or `time` is over.
@@ -214,9 +231,12 @@ impl Registry {
         let sockets = [Place::Registry, Place::Storage, Place::Tokens]
             .map(|place| (place, TcpListener::bind("127.0.0.1:0").unwrap()));
         let addresses = [0, 1, 2].map(|at: usize| sockets[at].1.local_addr().unwrap());
+        let tls = options.tls;
         let shared = Arc::new(Shared {
             options: Mutex::new(options),
             addresses,
+            tls,
+            identity: (tls != Tls::Absent).then(Identity::generate),
             store: Mutex::default(),
             tokens: Mutex::default(),
             rules: Mutex::default(),
@@ -251,6 +271,12 @@ impl Registry {
     #[must_use]
     pub fn url(&self, place: Place, path: &str) -> String {
         self.shared.url(place, path)
+    }
+
+    /// Returns the certificates, if it speaks TLS: its server's is signed by that authority, for 127.0.0.1 and localhost.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.shared.identity.as_ref().map(|identity| &identity.certificates)
     }
 
     /// Changes the options while it runs.

@@ -277,12 +277,15 @@ pub(super) fn token(shared: &Shared, request: &Request) -> Reply {
 
 /// The value of `Authorization` for a name and a password.
 fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{name}:{password}").as_bytes()))
+}
+
+pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let text = format!("{name}:{password}");
-    let mut out = String::from("Basic ");
-    for three in text.as_bytes().chunks(3) {
-        let bits =
-            three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| (bits << 8) | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
         for at in 0..4 {
             let digit = ALPHABET[(bits >> (18 - 6 * at)) as usize & 63];
             out.push(if at > three.len() { '=' } else { char::from(digit) });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Place, Shared, auth, blobs,
+    Place, Shared, Tls, auth, blobs,
     fault::Fault,
     http::{Length, Reply, Request},
     lock, manifests,
@@ -55,7 +55,12 @@ pub(super) fn listen(shared: &Arc<Shared>, place: Place, listener: &TcpListener)
 
 fn connection(shared: &Shared, place: Place, id: u64, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    requests(shared, place, id, stream)
+    let Some(identity) = shared.identity_at(place) else { return requests(shared, place, id, stream) };
+    let strict = shared.tls == Tls::ClientCertificate && place == Place::Registry;
+    let mut stream = identity.accept(stream, strict);
+    requests(shared, place, id, &mut stream)?;
+    stream.conn.send_close_notify();
+    stream.flush()
 }
 
 /// Answers one request after the other, as long as both sides want to.
@@ -69,7 +74,10 @@ fn requests<S: Read + Write>(shared: &Shared, place: Place, id: u64, stream: S) 
         entry.status.store(reply.status, Ordering::SeqCst);
         let keep = request.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
         let whole = send(shared, stream.get_mut(), &request, &reply, &faults, &entry)?;
-        if !keep || !whole {
+        if !whole {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if !keep {
             break;
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::images::{Compression, Layer, MANIFEST};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 
@@ -282,4 +283,33 @@ fn dropping_ends_a_stall_and_an_endless_answer() {
         let _ = stream.read_to_end(&mut rest);
         assert!(rest.len() < 300 << 20);
     }
+}
+
+#[test]
+fn tls_asks_for_a_certificate_where_told() {
+    let registry = Registry::start(RegistryOptions::default().tls(Tls::ClientCertificate));
+    let certificates = registry.certificates().unwrap();
+    assert!(registry.url(Place::Registry, "/v2/").starts_with("https://"));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificates.authority.as_bytes()).unwrap()).unwrap();
+    let client = || {
+        rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+    };
+    let chain = vec![CertificateDer::from_pem_slice(certificates.client.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(certificates.client_key.as_bytes()).unwrap();
+    let ask = |config: rustls::ClientConfig| {
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(registry.host()).unwrap());
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    assert!(ask(client().with_no_client_auth()).is_err());
+    assert!(ask(client().with_client_auth_cert(chain, key).unwrap()).unwrap().starts_with("HTTP/1.1 200"));
 }
