@@ -1,6 +1,8 @@
 //! Files and directories: opening them without leaving the repository, and what survives a crash.
 //!
-//! [`publish`] and [`barrier`] alone link, rename and sync, so the promise each makes after a power cut is
+//! For callers there is [`outside`]; the rest is the repository's own business.
+//!
+//! `publish` and `barrier` alone link, rename and sync, so the promise each makes after a power cut is
 //! written there and nowhere else.
 
 pub(crate) mod beneath;
@@ -8,6 +10,7 @@ pub(crate) mod barrier;
 pub(crate) mod publish;
 pub(crate) mod verity;
 pub(crate) mod lock;
+pub mod outside;
 
 #[cfg(test)]
 pub(crate) mod trace {

@@ -15,7 +15,7 @@ pub mod dumpfile;
 pub mod erofs;
 pub mod progress;
 pub mod error;
-mod disk;
+pub mod disk;
 pub mod repo;
 pub mod scan;
 pub mod image;

@@ -45,7 +45,7 @@ fn temporary_name(prefix: &str) -> String {
 }
 
 /// Makes something under a fresh temporary name; returns the name with it.
-fn with_temporary_name<T>(
+pub(crate) fn with_temporary_name<T>(
     prefix: &str,
     mut make: impl FnMut(&str) -> rustix::io::Result<T>,
 ) -> io::Result<(String, T)> {
@@ -286,6 +286,15 @@ pub(crate) fn swap_symlink(
     #[cfg(test)]
     super::trace::note(format!("replace symlink {name}"));
     Ok(Swap::Replaced)
+}
+
+/// Gives a file that has a temporary name its final one, taking that from whatever file has it.
+pub(crate) fn rename_over(
+    directory: impl AsFd,
+    temporary: &str,
+    name: impl rustix::path::Arg,
+) -> rustix::io::Result<()> {
+    renameat(directory.as_fd(), temporary, directory.as_fd(), name)
 }
 
 /// Removes a name that is no directory; tells whether it was there.
