@@ -7,6 +7,8 @@
 
 pub mod digest;
 pub mod ident;
+pub mod environment;
+pub mod credentials;
 pub mod reference;
 pub mod model;
 pub mod decompress;
