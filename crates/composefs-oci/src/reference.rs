@@ -12,8 +12,12 @@ use std::{
 use crate::digest::ManifestDigest;
 
 mod registry;
+mod short;
 
+#[cfg(feature = "registry")]
+pub(crate) use registry::looks_like_domain;
 pub use registry::{NameError, RegistryReference};
+pub use short::ShortName;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum Reference {
     OciArchive(InLayout),
     /// An image in a registry.
     Registry(RegistryReference),
+    /// An image whose registry follows from settings.
+    ShortName(ShortName),
     /// A transport that only the proxy speaks; the whole text, as skopeo takes it.
     Proxy(String),
 }
@@ -85,7 +91,7 @@ impl ReferenceError {
             Self::NoTransport(name) => Some(if Path::new(name).is_dir() {
                 format!("for the layout in this directory say oci:{name}")
             } else {
-                format!("for an image of a registry say docker://{name}")
+                format!("for the archive say oci-archive:{name} or docker-archive:{name}")
             }),
             Self::UnknownTransport(_) => Some(
                 "known are oci:, oci-archive:, docker://, docker-archive:, dir:, containers-storage: and docker-daemon:"
@@ -100,8 +106,7 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let (transport, name) =
-            text.split_once(':').ok_or_else(|| ReferenceError::NoTransport(text.to_owned()))?;
+        let Some((transport, name)) = text.split_once(':') else { return Self::bare(text) };
         if name.is_empty() || name == "//" {
             return Err(ReferenceError::Empty(text.to_owned()));
         }
@@ -117,12 +122,30 @@ impl FromStr for Reference {
             "docker-archive" | "dir" | "containers-storage" | "docker-daemon" => {
                 Ok(Self::Proxy(text.to_owned()))
             }
-            // `debian:12` and `localhost:5000/x` have a colon and no transport.
-            other if other.contains(['/', '.']) || name.starts_with(|c: char| c.is_ascii_digit()) => {
-                Err(ReferenceError::NoTransport(text.to_owned()))
-            }
-            other => Err(ReferenceError::UnknownTransport(other.to_owned())),
+            _ => Self::bare(text),
         }
+    }
+}
+
+impl Reference {
+    /// Takes what has no transport in front: an image of a registry, as podman and Docker understand it.
+    fn bare(text: &str) -> Result<Self, ReferenceError> {
+        // What is there as a path could be meant as well; `debian` is a directory in many a package's source.
+        let path = Path::new(text);
+        if text.starts_with(['.', '/', '~']) || path.is_file() || path.join("oci-layout").is_file() {
+            return Err(ReferenceError::NoTransport(text.to_owned()));
+        }
+        let parsed = match short::is_full(text) {
+            true => text.parse().map(Self::Registry),
+            false => text.parse().map(Self::ShortName),
+        };
+        parsed.map_err(|source| match text.split_once(':') {
+            // `ftp:/x`: behind a port or a tag there is no slash.
+            Some((transport, rest)) if rest.starts_with('/') && !transport.contains('/') => {
+                ReferenceError::UnknownTransport(transport.to_owned())
+            }
+            _ => ReferenceError::Name { text: text.to_owned(), source },
+        })
     }
 }
 
@@ -170,6 +193,7 @@ impl fmt::Display for Reference {
             Self::Layout(at) => write!(f, "oci:{at}"),
             Self::OciArchive(at) => write!(f, "oci-archive:{at}"),
             Self::Registry(name) => write!(f, "docker://{name}"),
+            Self::ShortName(name) => write!(f, "{name}"),
             Self::Proxy(text) => f.write_str(text),
         }
     }
@@ -213,10 +237,45 @@ mod tests {
         assert_eq!(parse("dir:/x"), Ok(Reference::Proxy("dir:/x".into())));
         assert!(matches!(parse("docker://A b"), Err(ReferenceError::Name { .. })));
         assert!(matches!(parse("docker:debian"), Err(ReferenceError::MissingSlashes(_))));
-        assert!(matches!(parse("debian"), Err(ReferenceError::NoTransport(_))));
-        assert!(matches!(parse("debian:12"), Err(ReferenceError::NoTransport(_))));
-        assert!(matches!(parse("localhost.x:5000/a"), Err(ReferenceError::NoTransport(_))));
         assert!(matches!(parse("ftp:/x"), Err(ReferenceError::UnknownTransport(_))));
         assert!(matches!(parse("oci:"), Err(ReferenceError::Empty(_))));
+    }
+    #[test]
+    fn bare_names() {
+        let parse = |text: &str| text.parse::<Reference>();
+        let short = |text: &str| match parse(text) {
+            Ok(Reference::ShortName(name)) => (name.name().to_owned(), name.on_hub().to_string()),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(short("fedora"), ("fedora".into(), "docker.io/library/fedora:latest".into()));
+        assert_eq!(short("debian:12"), ("debian".into(), "docker.io/library/debian:12".into()));
+        assert_eq!(short("team/tool:v1"), ("team/tool".into(), "docker.io/team/tool:v1".into()));
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let both = format!("debian:12@{digest}");
+        assert_eq!(short(&both), ("debian".into(), format!("docker.io/library/{both}")));
+        assert_eq!(parse(&both).unwrap().to_string(), both);
+        for (text, full) in [
+            ("localhost:5000/x", "docker://localhost:5000/x:latest"),
+            ("localhost/x", "docker://localhost/x:latest"),
+            ("quay.io/a/b:c", "docker://quay.io/a/b:c"),
+            ("docker.io/debian", "docker://docker.io/library/debian:latest"),
+        ] {
+            assert_eq!(parse(text).map(|parsed| parsed.to_string()).as_deref(), Ok(full));
+        }
+        assert!(matches!(parse("http://x.y/z"), Err(ReferenceError::UnknownTransport(_))));
+        assert!(matches!(parse("oci-layout:/x"), Err(ReferenceError::UnknownTransport(_))));
+        assert!(matches!(parse("Debian"), Err(ReferenceError::Name { .. })));
+        assert!(matches!(parse("debian:"), Err(ReferenceError::Empty(_))));
+        assert!(matches!(parse(""), Err(ReferenceError::Name { .. })));
+        assert!(matches!(parse(&"a".repeat(64)), Err(ReferenceError::Name { .. })));
+        for path in ["./app", "/srv/app", ".", "~/app"] {
+            assert!(matches!(parse(path), Err(ReferenceError::NoTransport(_))), "{path}");
+        }
+        // A name that is a layout or an archive here would be a trap.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("oci-layout"), "{}").unwrap();
+        let layout = dir.path().to_str().unwrap();
+        let error = parse(layout).unwrap_err();
+        assert!(error.hint().unwrap().contains(&format!("oci:{layout}")), "{error}");
     }
 }

@@ -5,6 +5,8 @@ pub mod layout;
 pub mod oci_archive;
 #[cfg(feature = "proxy")]
 pub mod proxy;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod select;
 
 use std::io::Read;
@@ -102,8 +104,13 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
         Reference::Registry(_) | Reference::Proxy(_) => {
             Ok(Box::new(proxy::Proxy::open(reference.to_string(), options.proxy.clone())?))
         }
+        #[cfg(feature = "proxy")]
+        Reference::ShortName(name) => {
+            let name = format!("docker://{}", name.on_hub());
+            Ok(Box::new(proxy::Proxy::open(name, options.proxy.clone())?))
+        }
         #[cfg(not(feature = "proxy"))]
-        Reference::Registry(_) | Reference::Proxy(_) => {
+        Reference::Registry(_) | Reference::ShortName(_) | Reference::Proxy(_) => {
             let _ = options;
             Err(Error::NeedsProxy { reference: reference.to_string() })
         }
