@@ -1,4 +1,4 @@
-//! Pulls an image into a repository and says what it brought: `pull REPOSITORY oci:LAYOUT[:TAG]`.
+//! Pulls an image into a repository and says what it brought: `pull REPOSITORY docker://NAME[:TAG]`, or `oci:LAYOUT[:TAG]`.
 //!
 //! The repository is made if there is none. Progress goes to stderr, a line for each layer.
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
@@ -10,9 +10,10 @@ use composefs::{
     repo::{InitOptions, OpenOptions, Repository, init},
 };
 use composefs_oci::{
+    environment::Environment,
     pull::{PullOptions, pull},
     reference::Reference,
-    transport,
+    transport::{self, registry::RegistryOptions},
 };
 use rustix::fs::CWD;
 
@@ -33,7 +34,8 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, image] = &arguments[..] else { anyhow::bail!("usage: pull REPOSITORY IMAGE") };
     let reference: Reference = image.parse()?;
-    let source = transport::open(&reference, &transport::SourceOptions::default())?;
+    let registries = RegistryOptions::default().environment(Environment::from_process());
+    let source = transport::open(&reference, &transport::SourceOptions::default().registry(registries))?;
     init(CWD, path, &InitOptions::new(Algorithm::Sha256).insecure(true))?;
     let writer = Repository::open(CWD, path, &OpenOptions::default())?.into_writer()?;
     let options = PullOptions::default().tag(reference.to_string());

@@ -11,6 +11,9 @@ use crate::{
     rootfs::MergeError,
 };
 
+#[cfg(feature = "registry")]
+use crate::transport::registry::{fault::RegistryError, hosts::HostsError, tls::TlsError};
+
 /// What was being done when a system call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +80,22 @@ pub enum Error {
         /// What is there.
         present: Vec<String>,
     },
+    /// A registry.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Registry(Box<RegistryError>),
+    /// The settings of registries.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// Certificates for registries.
+    #[cfg(feature = "registry")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No connection can be prepared.
+    #[cfg(feature = "registry")]
+    #[error("connections to registries: {0}")]
+    Connections(String),
     /// A transport that needs the proxy.
     #[error("{reference} needs the skopeo proxy")]
     NeedsProxy {
@@ -273,8 +292,21 @@ impl Error {
     pub(crate) fn blob_io(digest: &Digest, error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<BlobFault>()) {
             Some(fault) => Self::blob(digest, fault.clone()),
-            None => Self::BlobRead { digest: digest.clone(), source: error },
+            None => Self::blob_read(digest, error),
         }
+    }
+
+    #[cfg(feature = "registry")]
+    fn blob_read(digest: &Digest, error: io::Error) -> Self {
+        match error.downcast::<RegistryError>() {
+            Ok(error) => Self::Registry(Box::new(error)),
+            Err(source) => Self::BlobRead { digest: digest.clone(), source },
+        }
+    }
+
+    #[cfg(not(feature = "registry"))]
+    fn blob_read(digest: &Digest, source: io::Error) -> Self {
+        Self::BlobRead { digest: digest.clone(), source }
     }
 
     /// Returns what to do about it, in a sentence, where there is something.
@@ -283,6 +315,10 @@ impl Error {
         match self {
             Self::Repository(error) => error.hint(),
             Self::Reference(error) => error.hint(),
+            #[cfg(feature = "registry")]
+            Self::Registry(error) => error.hint(),
+            #[cfg(feature = "registry")]
+            Self::Hosts(error) => error.hint(),
             Self::NoSuchImage { present, .. } if !present.is_empty() => {
                 Some(format!("there are: {}", present.join(", ")))
             }
@@ -307,6 +343,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Repository(error) => error.is_transient(),
+            #[cfg(feature = "registry")]
+            Self::Registry(error) => error.is_transient(),
             Self::Source { source, .. } | Self::BlobRead { source, .. } => {
                 matches!(
                     source.kind(),

@@ -56,6 +56,9 @@ pub enum ModelError {
     /// A Docker schema 1 manifest.
     #[error("a Docker schema 1 manifest; images of that age are not supported")]
     Schema1,
+    /// A document that could be a manifest and an index.
+    #[error("neither clearly a manifest nor clearly an index")]
+    Ambiguous,
 }
 
 /// A manifest and its bytes.

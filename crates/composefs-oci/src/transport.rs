@@ -87,9 +87,30 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SourceOptions {
+    /// How registries are got at.
+    #[cfg(feature = "registry")]
+    pub registry: registry::RegistryOptions,
     /// How skopeo's proxy is run.
     #[cfg(feature = "proxy")]
     pub proxy: proxy::ProxyOptions,
+}
+
+impl SourceOptions {
+    /// Sets how registries are got at.
+    #[cfg(feature = "registry")]
+    #[must_use]
+    pub fn registry(mut self, options: registry::RegistryOptions) -> Self {
+        self.registry = options;
+        self
+    }
+
+    /// Sets how skopeo's proxy is run.
+    #[cfg(feature = "proxy")]
+    #[must_use]
+    pub fn proxy(mut self, options: proxy::ProxyOptions) -> Self {
+        self.proxy = options;
+        self
+    }
 }
 
 /// Opens the medium of a reference: natively, or through the proxy for transports that only skopeo speaks.
@@ -97,22 +118,22 @@ pub struct SourceOptions {
 /// # Errors
 /// [`Error::NoSuchImage`], [`Error::Source`]; without the feature `proxy` [`Error::NeedsProxy`].
 pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
+    let _ = options;
     match reference {
         Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
         Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
-        #[cfg(feature = "proxy")]
-        Reference::Registry(_) | Reference::Proxy(_) => {
-            Ok(Box::new(proxy::Proxy::open(reference.to_string(), options.proxy.clone())?))
-        }
-        #[cfg(feature = "proxy")]
+        #[cfg(feature = "registry")]
+        Reference::Registry(name) => Ok(Box::new(registry::Registry::open(name, &options.registry)?)),
+        #[cfg(feature = "registry")]
+        Reference::ShortName(name) => Ok(Box::new(registry::Registry::open_short(name, &options.registry)?)),
+        #[cfg(all(feature = "proxy", not(feature = "registry")))]
         Reference::ShortName(name) => {
             let name = format!("docker://{}", name.on_hub());
             Ok(Box::new(proxy::Proxy::open(name, options.proxy.clone())?))
         }
+        #[cfg(feature = "proxy")]
+        _ => Ok(Box::new(proxy::Proxy::open(reference.to_string(), options.proxy.clone())?)),
         #[cfg(not(feature = "proxy"))]
-        Reference::Registry(_) | Reference::ShortName(_) | Reference::Proxy(_) => {
-            let _ = options;
-            Err(Error::NeedsProxy { reference: reference.to_string() })
-        }
+        _ => Err(Error::NeedsProxy { reference: reference.to_string() }),
     }
 }

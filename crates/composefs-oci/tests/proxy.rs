@@ -127,7 +127,7 @@ fn a_registry_gives_what_the_layout_gave() {
     assert!(matches!(error, Error::Proxy { step: "open", .. }), "{error:?}");
     // The registry speaks no TLS, which is insisted on unless told otherwise. (Docker's loopback exception is not skopeo's.)
     let name = format!("docker://127.0.0.1:{}/basic:v1", registry.port);
-    let source = transport::open(&name.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
+    let source = Proxy::open(name, ProxyOptions::default()).unwrap();
     let error = source.manifest(&Platform::native()).unwrap_err();
     assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
 }

@@ -42,36 +42,85 @@ impl Platform {
         }
     }
 
-    /// Tells whether something made for `offered` runs on this platform: equal, where a variant that only one side
-    /// names is the architecture's default, and an older variant of arm runs on a newer one.
+    /// Tells whether something made for `offered` runs on this platform.
     #[must_use]
     pub fn accepts(&self, offered: &Self) -> bool {
-        if self.os != offered.os || self.architecture != offered.architecture {
-            return false;
+        self.distance(offered).is_some()
+    }
+
+    /// Returns how far something made for `offered` is from the best for this platform, 0 being that; `None` if it
+    /// does not run here.
+    ///
+    /// A variant that is not said is the architecture's default: v1 of amd64, v7 of arm, v8 of arm64; but of arm the
+    /// last choice. Older variants of these run on newer ones.
+    #[must_use]
+    pub fn distance(&self, offered: &Self) -> Option<u32> {
+        if self.os != offered.os || self.architecture != offered.architecture || self.is_unknown() {
+            return None;
         }
-        let wanted = self.variant_or_default();
-        let have = offered.variant_or_default();
-        if self.architecture == "arm"
-            && let (Some(wanted), Some(have)) = (arm_number(wanted), arm_number(have))
-        {
-            return have <= wanted;
+        if self.architecture == "arm" && self.said_variant().is_some() && offered.said_variant().is_none() {
+            // Nobody knows what it is: the last choice.
+            return Some(u32::MAX);
         }
-        wanted == have
+        if self.variant_or_default() == offered.variant_or_default() {
+            // Equal words are better than equal meaning.
+            return Some(u32::from(self.said_variant() != offered.said_variant()));
+        }
+        if !matches!(self.architecture.as_str(), "amd64" | "arm" | "arm64") {
+            return None;
+        }
+        let (wanted, have) = (version(self.variant_or_default())?, version(offered.variant_or_default())?);
+        Some(wanted.checked_sub(have)?.saturating_add(1))
+    }
+
+    /// Tells whether it says that it is for no platform, as attestations do.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.os == UNKNOWN || self.architecture == UNKNOWN
+    }
+
+    fn said_variant(&self) -> Option<&str> {
+        self.variant.as_deref().filter(|variant| !variant.is_empty())
     }
 
     fn variant_or_default(&self) -> &str {
-        match (&self.variant, self.architecture.as_str()) {
-            (Some(variant), _) if !variant.is_empty() => variant,
+        match (self.said_variant(), self.architecture.as_str()) {
+            (Some(variant), _) => variant,
             (_, "arm64") => "v8",
             (_, "arm") => "v7",
             (_, "amd64") => "v1",
             _ => "",
         }
     }
+
+    /// Writes names as Go does, where there are several of one thing.
+    fn normalised(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let os = match os.to_ascii_lowercase().as_str() {
+            "macos" => "darwin".to_owned(),
+            other => other.to_owned(),
+        };
+        let lower = architecture.to_ascii_lowercase();
+        let (architecture, implied) = match lower.as_str() {
+            "x86_64" | "x86-64" => ("amd64", None),
+            "aarch64" => ("arm64", None),
+            "armhf" => ("arm", Some("v7")),
+            "armel" => ("arm", Some("v6")),
+            "i386" | "i486" | "i586" | "i686" => ("386", None),
+            other => (other, None),
+        };
+        let variant = variant.filter(|variant| !variant.is_empty()).or(implied);
+        Self { os, architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
+    }
 }
 
-fn arm_number(variant: &str) -> Option<u32> {
-    variant.strip_prefix('v')?.parse().ok()
+/// What attestations in an index are for.
+const UNKNOWN: &str = "unknown";
+
+/// Reads a variant such as `v7` or `v8.2` as a number that grows with it.
+fn version(variant: &str) -> Option<u32> {
+    let (major, minor) = variant.strip_prefix('v')?.split_once('.').unwrap_or((variant.get(1..)?, "0"));
+    let (major, minor): (u8, u8) = (major.parse().ok()?, minor.parse().ok()?);
+    (minor < 100).then(|| u32::from(major) * 100 + u32::from(minor))
 }
 
 impl fmt::Display for Platform {
@@ -97,12 +146,7 @@ impl FromStr for Platform {
                     && parts.next().is_none()
                     && variant.as_deref() != Some("") =>
             {
-                let architecture = match architecture.as_str() {
-                    "x86_64" => "amd64".to_owned(),
-                    "aarch64" => "arm64".to_owned(),
-                    _ => architecture,
-                };
-                Ok(Self { os, architecture, variant })
+                Ok(Self::normalised(&os, &architecture, variant.as_deref()))
             }
             _ => Err(PlatformError(text.to_owned())),
         }
@@ -111,21 +155,15 @@ impl FromStr for Platform {
 
 impl From<&oci_spec::image::Platform> for Platform {
     fn from(platform: &oci_spec::image::Platform) -> Self {
-        Self {
-            os: platform.os().to_string(),
-            architecture: platform.architecture().to_string(),
-            variant: platform.variant().clone(),
-        }
+        let (os, architecture) = (platform.os().to_string(), platform.architecture().to_string());
+        Self::normalised(&os, &architecture, platform.variant().as_deref())
     }
 }
 
 impl From<&oci_spec::image::ImageConfiguration> for Platform {
     fn from(config: &oci_spec::image::ImageConfiguration) -> Self {
-        Self {
-            os: config.os().to_string(),
-            architecture: config.architecture().to_string(),
-            variant: config.variant().clone(),
-        }
+        let (os, architecture) = (config.os().to_string(), config.architecture().to_string());
+        Self::normalised(&os, &architecture, config.variant().as_deref())
     }
 }
 
@@ -146,8 +184,40 @@ mod tests {
         assert!(!fits("linux/amd64", "linux/arm64"));
         assert!(!fits("linux/amd64", "windows/amd64"));
         assert!(!fits("linux/amd64", "linux/amd64/v3"));
+        assert!(fits("linux/amd64/v3", "linux/amd64/v2"));
+        assert!(fits("linux/arm64/v8.2", "linux/arm64"));
+        assert!(!fits("linux/arm64", "linux/arm64/v9"));
+        assert!(!fits("unknown/unknown", "unknown/unknown"));
         for bad in ["", "linux", "linux/", "/amd64", "linux/arm/", "a/b/c/d"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_first() {
+        let order = |wanted: &str, offered: &[&str]| {
+            let wanted: Platform = wanted.parse().unwrap();
+            let distance = |offered: &str| wanted.distance(&offered.parse().unwrap());
+            let distances: Vec<_> = offered.iter().map(|offered| distance(offered).unwrap()).collect();
+            assert!(distances.is_sorted_by(|a, b| a < b), "{wanted}: {distances:?}");
+        };
+        order("linux/arm/v7", &["linux/arm/v7", "linux/arm/v6", "linux/arm/v5", "linux/arm"]);
+        order("linux/arm64", &["linux/arm64", "linux/arm64/v8"]);
+        order("linux/arm64/v8.2", &["linux/arm64/v8.2", "linux/arm64/v8.1", "linux/arm64/v8"]);
+        order("linux/amd64/v3", &["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"]);
+    }
+
+    #[test]
+    fn other_names() {
+        for (text, expected) in [
+            ("linux/x86-64", "linux/amd64"),
+            ("Linux/aarch64", "linux/arm64"),
+            ("macos/arm64", "darwin/arm64"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/i686", "linux/386"),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), expected);
         }
     }
 }

@@ -1,5 +1,425 @@
-//! Images in a registry.
+//! An image in a registry, over HTTP: the only native code that is asynchronous.
+//!
+//! What comes in: a reference, and how to get at it ([`RegistryOptions`]). What goes out: documents whole, blobs over
+//! bounded queues to plain threads. Mirrors are asked first, and one that fails in whatever way is passed over.
+//!
+//! # Format
+//! `docs/formats/transports.md`, sections 2 to 6 and 8.
 
+pub mod challenge;
+#[allow(dead_code, reason = "parts of it are for ranges and for pushing, which come next")]
+mod client;
+mod connect;
+pub mod fault;
 pub mod hosts;
-pub mod tls;
 pub mod proxies;
+mod pull;
+mod redirect;
+mod referrers;
+#[allow(dead_code, reason = "its budget is renewed by ranges, which come next")]
+pub mod retry;
+pub mod tls;
+#[allow(dead_code, reason = "pushing comes next")]
+mod token;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use oci_spec::image::Descriptor;
+use tokio::runtime::Runtime;
+
+use crate::{
+    credentials::KeychainOptions,
+    digest::Digest,
+    environment::Environment,
+    error::{Error, Step},
+    model::{MANIFEST_MAX, media_type, platform::Platform},
+    reference::{Reference, RegistryReference, ShortName},
+};
+
+use super::{Chosen, Document, Root, Source, layout::read_document, select};
+
+use client::Client;
+use fault::Failure;
+use hosts::RegistriesConf;
+use retry::RetryOptions;
+
+pub use fault::RegistryError;
+
+/// What this program calls itself unless it is told otherwise.
+const USER_AGENT: &str = concat!("composefs-oci/", env!("CARGO_PKG_VERSION"));
+/// How long a connection may take, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nothing may come on a connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most bytes of documents that are remembered.
+const DOCUMENTS_MAX: usize = 32 << 20;
+/// The digest of `{}`, which nobody needs to fetch.
+const EMPTY: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+/// How registries are got at.
+///
+/// The default looks at no variables and at no user's files, only at the system's; programs set
+/// [`Environment::from_process`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RegistryOptions {
+    /// Variables, the user, where files are.
+    pub environment: Environment,
+    /// Credentials given by hand, or the file to look for them in.
+    pub keychain: KeychainOptions,
+    /// The registries.conf to use instead of the usual ones.
+    pub registries_conf: Option<PathBuf>,
+    /// The directory with the registry's certificates, instead of the usual ones.
+    pub cert_dir: Option<PathBuf>,
+    /// Whether TLS and certificates are insisted on, whatever registries.conf says of the registry.
+    pub tls_verify: Option<bool>,
+    /// How often something is tried again.
+    pub retries: RetryOptions,
+    /// What we call ourselves.
+    pub user_agent: String,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long nothing may come before a connection is given up.
+    pub read_timeout: Duration,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        Self {
+            environment: Environment::default(),
+            keychain: KeychainOptions::default(),
+            registries_conf: None,
+            cert_dir: None,
+            tls_verify: None,
+            retries: RetryOptions::default(),
+            user_agent: USER_AGENT.to_owned(),
+            connect_timeout: CONNECT_TIMEOUT,
+            read_timeout: READ_TIMEOUT,
+        }
+    }
+}
+
+impl RegistryOptions {
+    /// Sets where variables and files come from.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Sets where credentials come from.
+    #[must_use]
+    pub fn keychain(mut self, keychain: KeychainOptions) -> Self {
+        self.keychain = keychain;
+        self
+    }
+
+    /// Sets the registries.conf.
+    #[must_use]
+    pub fn registries_conf(mut self, path: Option<PathBuf>) -> Self {
+        self.registries_conf = path;
+        self
+    }
+
+    /// Sets the directory with the registry's certificates.
+    #[must_use]
+    pub fn cert_dir(mut self, path: Option<PathBuf>) -> Self {
+        self.cert_dir = path;
+        self
+    }
+
+    /// Sets whether TLS and certificates are insisted on; `None` leaves it to registries.conf, which by default does.
+    #[must_use]
+    pub const fn tls_verify(mut self, verify: Option<bool>) -> Self {
+        self.tls_verify = verify;
+        self
+    }
+
+    /// Sets how often something is tried again.
+    #[must_use]
+    pub fn retries(mut self, retries: RetryOptions) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Sets what we call ourselves.
+    #[must_use]
+    pub fn user_agent(mut self, name: impl Into<String>) -> Self {
+        self.user_agent = name.into();
+        self
+    }
+
+    /// Sets how long a connection may take to come about, and how long nothing may come on it.
+    #[must_use]
+    pub const fn timeouts(mut self, connect: Duration, read: Duration) -> Self {
+        (self.connect_timeout, self.read_timeout) = (connect, read);
+        self
+    }
+}
+
+/// An image in a registry. Nothing is asked before something is wanted.
+pub struct Registry {
+    reference: RegistryReference,
+    /// Where to ask, in this order.
+    places: Vec<Arc<Client>>,
+    /// The first of them that has answered for the image.
+    first: AtomicUsize,
+    retries: RetryOptions,
+    known: Mutex<Known>,
+    /// Ends in the background: it may be dropped where another runtime runs.
+    runtime: Option<Runtime>,
+}
+
+/// What was fetched and may be wanted again.
+#[derive(Default)]
+struct Known {
+    root: Option<Root>,
+    documents: HashMap<Digest, Document>,
+    size: usize,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Registry {
+    /// Prepares to ask for an image: reads registries.conf and certificates, and starts a thread.
+    ///
+    /// # Errors
+    /// [`Error::Hosts`] for settings that cannot be used, or that block the registry; [`Error::Tls`] for certificates;
+    /// [`Error::Source`] if no thread can be started.
+    pub fn open(reference: &RegistryReference, options: &RegistryOptions) -> Result<Self, Error> {
+        let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
+        Self::of(std::slice::from_ref(reference), &conf, options)
+    }
+
+    /// Prepares to ask for an image whose registry follows from registries.conf: an alias, or the registries that are
+    /// searched, one after the other. Without any settings it is Docker Hub.
+    ///
+    /// # Errors
+    /// As [`Registry::open`]; [`Error::Hosts`] also for a name that could be in several places.
+    pub fn open_short(name: &ShortName, options: &RegistryOptions) -> Result<Self, Error> {
+        let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
+        Self::of(&conf.resolve_short(name)?, &conf, options)
+    }
+
+    fn of(
+        references: &[RegistryReference],
+        conf: &RegistriesConf,
+        options: &RegistryOptions,
+    ) -> Result<Self, Error> {
+        let mut connector = connect::Connector::new(options);
+        let mut places = Vec::new();
+        for reference in references {
+            for endpoint in conf.endpoints(reference)? {
+                places.push(Arc::new(connector.client(&endpoint)?));
+            }
+        }
+        let reference = references.first().ok_or_else(|| Error::Connections("no place to ask".to_owned()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("registry")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::source(Step::Spawn, reference, source))?;
+        Ok(Self {
+            reference: reference.clone(),
+            places,
+            first: AtomicUsize::new(0),
+            retries: options.retries.clone(),
+            known: Mutex::default(),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Lists the tags of the repository.
+    ///
+    /// # Errors
+    /// [`Error::Registry`].
+    pub fn tags(&self) -> Result<Vec<String>, Error> {
+        self.somewhere(&async |client| referrers::tags(client, &self.retries).await)
+    }
+
+    /// Lists what refers to a manifest of the repository, of one artifact type if that is given.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Model`].
+    pub fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        self.somewhere(&async |client| {
+            referrers::referrers(client, digest, artifact_type, &self.retries).await
+        })
+    }
+
+    /// Runs something asynchronous to its end on this thread.
+    fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(work),
+            None => Err(Error::Connections("closed".to_owned())),
+        }
+    }
+
+    /// Asks one place after the other, and returns what the last one says if none gives it.
+    fn somewhere<T>(&self, ask: &impl AsyncFn(&Arc<Client>) -> Result<T, Error>) -> Result<T, Error> {
+        let begin = self.first.load(Ordering::Relaxed);
+        self.block_on(async {
+            let mut last = None;
+            for (at, client) in self.places.iter().enumerate().skip(begin) {
+                match ask(client).await {
+                    Ok(got) => {
+                        // What answers for the image is asked for its blobs.
+                        self.first.fetch_max(at, Ordering::Relaxed);
+                        return Ok(got);
+                    }
+                    Err(error) => {
+                        tracing::debug!(place = client.name(), %error, "not from here");
+                        last = Some(error);
+                    }
+                }
+            }
+            Err(last.unwrap_or_else(|| Error::Connections("no place to ask".to_owned())))
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a document, unless there are too many.
+    fn remember(&self, digest: &Digest, bytes: &[u8]) {
+        let mut known = self.known();
+        if known.size + bytes.len() <= DOCUMENTS_MAX
+            && known.documents.insert(digest.clone(), bytes.to_vec()).is_none()
+        {
+            known.size += bytes.len();
+        }
+    }
+
+    /// Gets a manifest or index by its digest.
+    fn manifest_document(&self, digest: &Digest) -> Result<Document, Error> {
+        let root =
+            self.somewhere(&async |client| pull::manifest(client, digest.as_str(), &self.retries).await)?;
+        Ok(root.bytes)
+    }
+
+    /// Opens a blob at one of the places, else, of a foreign layer, at one of the addresses its descriptor names.
+    fn fetched_blob(&self, descriptor: &Descriptor, digest: &Digest) -> Result<pull::Pieces, Error> {
+        let Some(runtime) = &self.runtime else { return Err(Error::Connections("closed".to_owned())) };
+        let handle = runtime.handle();
+        let found = self
+            .somewhere(&async |client| Ok(pull::blob(handle, client, digest, None, &self.retries).await?));
+        let error = match found {
+            Ok(pieces) => return Ok(pieces),
+            Err(error) => error,
+        };
+        let urls = descriptor.urls().iter().flatten().filter_map(|url| url.parse::<reqwest::Url>().ok());
+        if let Some(client) = self.places.last() {
+            for url in urls.filter(|url| url.scheme() == "https").take(URLS_MAX) {
+                let pieces = runtime.block_on(pull::blob(handle, client, digest, Some(&url), &self.retries));
+                match pieces {
+                    Ok(pieces) => return Ok(pieces),
+                    Err(Failure { error, .. }) => {
+                        tracing::debug!(fault = %error.fault, "the foreign layer is not there either");
+                    }
+                }
+            }
+        }
+        match error {
+            Error::Registry(error) if error.is_absent() => Err(missing(digest, &self.reference)),
+            error => Err(error),
+        }
+    }
+}
+
+/// The most addresses of a foreign layer that are tried.
+const URLS_MAX: usize = 8;
+
+fn missing(digest: &Digest, reference: &RegistryReference) -> Error {
+    Error::BlobMissing { digest: digest.clone(), place: reference.name() }
+}
+
+/// Returns the contents that a descriptor has in itself, or that are known without asking.
+fn at_hand(descriptor: &Descriptor, digest: &Digest) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    if digest.as_str() == EMPTY {
+        return Some(b"{}".to_vec());
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(descriptor.data().as_ref()?).ok()?;
+    let right = bytes.len() as u64 == descriptor.size()
+        && digest.of_same_algorithm(&bytes).is_some_and(|actual| actual == *digest);
+    right.then_some(bytes)
+}
+
+impl Source for Registry {
+    fn describe(&self) -> String {
+        Reference::Registry(self.reference.clone()).to_string()
+    }
+
+    fn root(&self) -> Result<Root, Error> {
+        if let Some(root) = &self.known().root {
+            return Ok(root.clone());
+        }
+        let wanted = self.reference.wanted();
+        let root = self.somewhere(&async |client| pull::manifest(client, wanted, &self.retries).await)?;
+        self.known().root = Some(root.clone());
+        Ok(root)
+    }
+
+    fn document(&self, descriptor: &Descriptor, max: u64) -> Result<Document, Error> {
+        let digest = digest_of(descriptor)?;
+        if let Some(bytes) = self.known().documents.get(&digest) {
+            return Ok(bytes.clone());
+        }
+        let kind = descriptor.media_type().to_string();
+        let bytes = if media_type::is_manifest(&kind) || media_type::is_index(&kind) {
+            read_document(descriptor, max.min(MANIFEST_MAX), |descriptor| {
+                match at_hand(descriptor, &digest) {
+                    Some(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
+                    None => Ok(Box::new(io::Cursor::new(self.manifest_document(&digest)?))),
+                }
+            })?
+        } else {
+            read_document(descriptor, max, |descriptor| self.blob(descriptor))?
+        };
+        self.remember(&digest, &bytes);
+        Ok(bytes)
+    }
+
+    fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
+        let root = self.root()?;
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        select::choose_in(&root, platform, &self.describe(), &read)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let digest = digest_of(descriptor)?;
+        if let Some(bytes) = at_hand(descriptor, &digest) {
+            return Ok(Box::new(io::Cursor::new(bytes)));
+        }
+        Ok(Box::new(self.fetched_blob(descriptor, &digest)?))
+    }
+}
+
+fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
+    Digest::new(descriptor.digest().as_ref())
+        .map_err(|source| Error::model(descriptor.digest(), source.into()))
+}

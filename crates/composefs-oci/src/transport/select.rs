@@ -1,7 +1,7 @@
-//! Which manifest of a layout's index is meant.
+//! Which manifest of an index is meant.
 //!
 //! # Format
-//! `docs/formats/oci.md`, section 6.
+//! `docs/formats/oci.md`, section 6; `docs/formats/transports.md`, section 8.
 
 use oci_spec::image::{Descriptor, ImageIndex};
 
@@ -15,6 +15,10 @@ use crate::{
 use super::{Chosen, Root};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Says of an index's entry that its layers are compressed with zstd.
+const ZSTD: &str = "io.github.containers.compression.zstd";
+/// The most manifests that are read to learn their platform.
+const READ_MAX: usize = 64;
 
 /// Reads a document whole, checked: descriptor and limit in bytes.
 pub type ReadDocument<'a> = dyn Fn(&Descriptor, u64) -> Result<Vec<u8>, Error> + 'a;
@@ -43,32 +47,120 @@ pub fn choose(
         }
         return Err(nothing(absent(select)));
     }
-    let mut offered = Vec::new();
+    let mut search = Search::new(platform);
     let mut only = None;
     for descriptor in &candidates {
         let children = expand(descriptor, read)?;
-        for child in &children {
-            let (fits, what) = fits(child, platform, read)?;
-            if fits {
-                return take(child, None, read);
-            }
-            offered.push(what);
-        }
+        search.look_at(&children, read)?;
         if let [child] = &children[..] {
             only = Some(child.clone());
         }
+    }
+    if let Some(best) = search.best {
+        return take(&best, None, read);
     }
     // What was named and is one manifest is meant, whatever it was made for.
     let named = !matches!(select, Select::Any);
     match (&candidates[..], only) {
         ([_], Some(child)) if named || all.len() == 1 => {
-            let what = offered.first().cloned().unwrap_or_default();
-            let warning = (what != ARTIFACT)
-                .then(|| format!("{name} is an image for {what}, this machine is {platform}"));
-            take(&child, warning, read)
+            let what = search.offered.first().cloned().unwrap_or_default();
+            take(&child, foreign(name, &what, platform), read)
         }
-        _ => Err(nothing(format!("nothing here is for {platform}, only for {}", offered.join(", ")))),
+        _ => Err(search.nothing(name)),
     }
+}
+
+/// Finds the manifest for a platform in what a reference names; `name` is that reference in messages.
+///
+/// # Errors
+/// [`Error::NoSuchImage`] with the platforms there are, [`Error::MediaType`], [`Error::Model`], and what `read` gives.
+pub fn choose_in(
+    root: &Root,
+    platform: &Platform,
+    name: &str,
+    read: &ReadDocument<'_>,
+) -> Result<Chosen, Error> {
+    if !media_type::is_index(&root.media_type) {
+        let (distance, what) = distance_of_manifest(root.bytes.clone(), &root.digest, platform, read)?;
+        let warning = if distance.is_none() { foreign(name, &what, platform) } else { None };
+        return Ok(Chosen { bytes: root.bytes.clone(), digest: root.digest.clone(), warning });
+    }
+    let index = parse_index(&root.bytes).map_err(|source| Error::model(&root.digest, source))?;
+    let mut search = Search::new(platform);
+    search.look_at(index.manifests(), read)?;
+    match search.best {
+        Some(best) => take(&best, None, read),
+        None => Err(search.nothing(name)),
+    }
+}
+
+/// Says that the one manifest there is was made for something else.
+fn foreign(name: &str, what: &str, platform: &Platform) -> Option<String> {
+    (what != ARTIFACT).then(|| format!("{name} is an image for {what}, this machine is {platform}"))
+}
+
+/// The search for the manifest that is nearest to a platform.
+struct Search<'a> {
+    platform: &'a Platform,
+    best: Option<Descriptor>,
+    /// Its distance, and whether a better form of an equal one may come.
+    rank: (u32, bool),
+    /// What there is instead.
+    offered: Vec<String>,
+    /// How many manifests were read for want of a platform in the index.
+    read: usize,
+}
+
+impl<'a> Search<'a> {
+    const fn new(platform: &'a Platform) -> Self {
+        Self { platform, best: None, rank: (u32::MAX, true), offered: Vec::new(), read: 0 }
+    }
+
+    fn look_at(&mut self, manifests: &[Descriptor], read: &ReadDocument<'_>) -> Result<(), Error> {
+        for descriptor in manifests {
+            let (distance, what) = match descriptor.platform() {
+                Some(offered) => {
+                    let offered = Platform::from(offered);
+                    if offered.is_unknown() {
+                        continue;
+                    }
+                    (self.platform.distance(&offered), offered.to_string())
+                }
+                None if !media_type::is_manifest(descriptor.media_type().as_ref()) => continue,
+                None if self.read >= READ_MAX => continue,
+                None => {
+                    self.read += 1;
+                    let bytes = read(descriptor, MANIFEST_MAX)?;
+                    let digest = digest_of(descriptor)?;
+                    distance_of_manifest(bytes, &digest, self.platform, read)?
+                }
+            };
+            if !self.offered.contains(&what) {
+                self.offered.push(what);
+            }
+            // Of equals the first counts, but one compressed with zstd before the others.
+            let rank = distance.map(|distance| (distance, !is_zstd(descriptor)));
+            if let Some(rank) = rank.filter(|rank| self.best.is_none() || *rank < self.rank) {
+                (self.best, self.rank) = (Some(descriptor.clone()), rank);
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing(self, name: &str) -> Error {
+        let reason = format!("nothing here is for {}", self.platform);
+        Error::NoSuchImage { reference: name.to_owned(), reason, present: self.offered }
+    }
+}
+
+fn is_zstd(descriptor: &Descriptor) -> bool {
+    let annotations = descriptor.annotations().as_ref();
+    annotations.and_then(|all| all.get(ZSTD)).is_some_and(|value| value == "true")
+}
+
+fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
+    Digest::new(descriptor.digest().as_ref())
+        .map_err(|source| Error::model(descriptor.digest(), source.into()))
 }
 
 /// Finds what `select` means in a layout's index, whatever the platform.
@@ -174,20 +266,16 @@ fn nested_by_digest(
     Ok(None)
 }
 
-/// Tells whether a manifest is for the platform, and what it is for.
-fn fits(
-    descriptor: &Descriptor,
+/// Returns how far a manifest is from the platform, and what it is for, by its config.
+fn distance_of_manifest(
+    bytes: Vec<u8>,
+    digest: &Digest,
     platform: &Platform,
     read: &ReadDocument<'_>,
-) -> Result<(bool, String), Error> {
-    if let Some(offered) = descriptor.platform() {
-        let offered = Platform::from(offered);
-        return Ok((platform.accepts(&offered), offered.to_string()));
-    }
-    let manifest = Manifest::parse(read(descriptor, MANIFEST_MAX)?)
-        .map_err(|source| Error::model(descriptor.digest(), source))?;
+) -> Result<(Option<u32>, String), Error> {
+    let manifest = Manifest::parse(bytes).map_err(|source| Error::model(digest, source))?;
     if !manifest.is_container() {
-        return Ok((false, ARTIFACT.to_owned()));
+        return Ok((None, ARTIFACT.to_owned()));
     }
     let config = manifest.parsed().config();
     let parsed: oci_spec::image::ImageConfiguration = serde_json::from_slice(&read(config, CONFIG_MAX)?)
@@ -195,12 +283,11 @@ fn fits(
             Error::model(config.digest(), crate::model::ModelError::Json { what: "image config", source })
         })?;
     let offered = Platform::from(&parsed);
-    Ok((platform.accepts(&offered), offered.to_string()))
+    Ok((platform.distance(&offered), offered.to_string()))
 }
 
 fn take(descriptor: &Descriptor, warning: Option<String>, read: &ReadDocument<'_>) -> Result<Chosen, Error> {
     let bytes = read(descriptor, MANIFEST_MAX)?;
-    let digest = Digest::new(descriptor.digest().as_ref())
-        .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+    let digest = digest_of(descriptor)?;
     Ok(Chosen { bytes, digest, warning })
 }

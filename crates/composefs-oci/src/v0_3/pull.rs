@@ -43,7 +43,14 @@ fn blocking<ObjectID: FsVerityHashValue>(
     reference: Option<&str>,
 ) -> Result<(Sha256Digest, ObjectID), Error> {
     let config_ref = reference.filter(|name| !is_ours(name)).map(RefName::new).transpose()?;
-    let source = transport::open(&imgref.parse::<Reference>()?, &transport::SourceOptions::default())?;
+    // As 0.3 did by way of skopeo, this sees the variables and files of whoever runs it.
+    let options = transport::SourceOptions::default();
+    #[cfg(feature = "registry")]
+    let options = options.registry(
+        transport::registry::RegistryOptions::default()
+            .environment(crate::environment::Environment::from_process()),
+    );
+    let source = transport::open(&imgref.parse::<Reference>()?, &options)?;
     let mut options = PullOptions::default();
     if let Some(reference) = reference {
         options = options.tag(reference);

@@ -131,6 +131,12 @@ impl Certificates {
         Ok(Self::default())
     }
 
+    /// Returns the same authorities, and nothing to show of ours.
+    #[must_use]
+    pub fn without_identities(&self) -> Self {
+        Self { authorities: self.authorities.clone(), identities: Vec::new() }
+    }
+
     fn read(directory: &Path, names: &[PathBuf]) -> Result<Self, TlsError> {
         tracing::debug!(path = %directory.display(), "certificates");
         let mut certificates = Self::default();

@@ -1,0 +1,452 @@
+//! One repository of one registry: the one way a request goes, whatever it is for.
+//!
+//! Address, what proves who we are, redirects, a challenge answered once, and a failure judged: in [`Client::send`].
+//!
+//! # Format
+//! `docs/formats/transports.md`, section 2.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{
+        CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
+        WWW_AUTHENTICATE,
+    },
+};
+
+use crate::{digest::Digest, error::Error};
+
+use super::{
+    challenge,
+    fault::{Asked, Failure, Fault, Subject},
+    hosts::Endpoint,
+    redirect::{Call, Payload, Reply, Web, drain, host_and_port},
+    retry::{Budget, RetryOptions},
+    token::{Auth, Purpose},
+};
+
+/// How many places of blobs are remembered.
+const LOCATIONS_MAX: usize = 64;
+
+/// One repository of one registry.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Registry and repository.
+    name: String,
+    /// Where the repository is with TLS.
+    with_tls: Url,
+    /// Where it is without, which only an insecure registry may be.
+    without_tls: Option<Url>,
+    /// Which of both answers.
+    settled: OnceLock<Url>,
+    web: Web,
+    auth: Auth,
+    /// It has answered once, so that it is there.
+    answered: AtomicBool,
+    /// Where the registry keeps blobs: saves a request for each further range.
+    locations: Mutex<HashMap<Digest, Url>>,
+}
+
+/// What is asked of a registry.
+pub(super) struct Request {
+    pub(super) asked: Asked,
+    pub(super) method: Method,
+    /// Below the repository's address, such as `manifests/v1`; with a query, if there is one.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) purpose: Purpose,
+    pub(super) payload: Option<Payload>,
+}
+
+impl Request {
+    pub(super) fn get(asked: Asked, path: impl Into<String>) -> Self {
+        Self {
+            asked,
+            method: Method::GET,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            purpose: Purpose::Pull,
+            payload: None,
+        }
+    }
+
+    pub(super) fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
+
+/// Bytes of a blob: the first, and the last if it is not the end.
+pub(super) type ByteRange = (u64, Option<u64>);
+
+/// What came of asking for a blob or a part of it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// All of it, from the first byte, also where a part was asked for.
+    Whole {
+        response: Response,
+        /// Its size in bytes.
+        total: Option<u64>,
+        /// What names this version of it, if that is strong.
+        etag: Option<String>,
+        host: String,
+    },
+    /// A part.
+    Part {
+        response: Response,
+        start: u64,
+        /// Its last byte.
+        end: u64,
+        /// The size of all of it, in bytes.
+        total: Option<u64>,
+        etag: Option<String>,
+        host: String,
+    },
+    /// The first byte asked for is behind the end.
+    Unsatisfiable {
+        /// The size of all of it, in bytes.
+        total: Option<u64>,
+    },
+}
+
+impl Client {
+    /// Prepares to ask; nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::Connections`] if the name makes no address.
+    pub(super) fn new(endpoint: &Endpoint, web: Web, auth: Auth) -> Result<Self, Error> {
+        let name = endpoint.reference.name();
+        let (host, repository) = (endpoint.api_host(), endpoint.reference.path());
+        let address = |scheme: &str| {
+            let text = format!("{scheme}://{host}/v2/{repository}/");
+            text.parse::<Url>().map_err(|error| Error::Connections(format!("{host}: {error}")))
+        };
+        let without_tls = if web.insecure { Some(address("http")?) } else { None };
+        Ok(Self {
+            name,
+            with_tls: address("https")?,
+            without_tls,
+            settled: OnceLock::new(),
+            web,
+            auth,
+            answered: AtomicBool::new(false),
+            locations: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Returns registry and repository.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the subject of an answer from `host`.
+    pub(super) fn subject<'a>(&'a self, asked: &'a Asked, host: &'a str) -> Subject<'a> {
+        Subject { asked, name: &self.name, host, given: self.auth.given() }
+    }
+
+    /// Makes an error of an answer that makes no sense.
+    pub(super) fn senseless(&self, asked: &Asked, reason: &str) -> Failure {
+        let host = self.settled.get().unwrap_or(&self.with_tls);
+        self.subject(asked, &host_and_port(host)).senseless(reason)
+    }
+
+    /// Returns what to ask for to get to an address that the registry named, by its path and query: behind a proxy
+    /// a registry may not know its own scheme and host. `None` if it is no part of the repository.
+    pub(super) fn path_of(&self, url: &Url) -> Option<String> {
+        let path = url.path().strip_prefix(self.with_tls.path())?;
+        Some(url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))
+    }
+
+    /// Sends a request; the answer is a success.
+    pub(super) async fn send(&self, request: &Request) -> Result<Reply, Failure> {
+        let result = match (self.settled.get(), &self.without_tls) {
+            (Some(base), _) => self.authorized(request, base).await,
+            (None, None) => self.authorized(request, &self.with_tls).await,
+            (None, Some(without_tls)) => match self.authorized(request, &self.with_tls).await {
+                Err(first) if first.unconnected => match self.authorized(request, without_tls).await {
+                    // Both failed: where TLS was answered by none, the second tells more.
+                    Err(second) if second.unconnected => {
+                        Err(if matches!(first.error.fault, Fault::NoTls { .. }) { second } else { first })
+                    }
+                    result => {
+                        let _ = self.settled.set(without_tls.clone());
+                        result
+                    }
+                },
+                result => {
+                    let _ = self.settled.set(self.with_tls.clone());
+                    result
+                }
+            },
+        };
+        match result {
+            Ok(reply) => {
+                self.answered.store(true, Ordering::Relaxed);
+                Ok(reply)
+            }
+            Err(mut failure) => {
+                let absent = matches!(failure.error.fault, Fault::Refused { .. } | Fault::UnknownHost { .. });
+                if absent && !self.answered.load(Ordering::Relaxed) {
+                    // More likely a name that is wrong than one that will be right in a minute.
+                    failure.transient = false;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Sends a request again until it succeeds or trying again won't help.
+    pub(super) async fn patiently(
+        &self,
+        request: &Request,
+        retries: &RetryOptions,
+    ) -> Result<Reply, Failure> {
+        let mut budget = Budget::new(retries);
+        loop {
+            match self.send(request).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => budget.wait(failure).await?,
+            }
+        }
+    }
+
+    /// Sends a request with what proves who we are, and answers a challenge once.
+    async fn authorized(&self, request: &Request, base: &Url) -> Result<Reply, Failure> {
+        let host = host_and_port(base);
+        let url = base
+            .join(&request.path)
+            .map_err(|_| self.subject(&request.asked, &host).senseless("what was asked makes no address"))?;
+        let header = self.auth.header(&self.web, &request.purpose).await.map_err(Failure::later)?;
+        let mut reply = self.call(request, url.clone(), header.clone()).await?;
+        if reply.response.status() == StatusCode::UNAUTHORIZED && reply.home {
+            let values = reply.response.headers().get_all(WWW_AUTHENTICATE);
+            let challenge = challenge::best(values.iter().map(HeaderValue::as_bytes));
+            let answer = self.auth.answer(&self.web, &request.purpose, challenge, header.as_ref()).await;
+            let answer = answer.map_err(Failure::later)?;
+            if answer.is_some() {
+                drain(reply.response).await;
+                reply = self.call(request, url, answer).await?;
+            }
+        }
+        self.judged(request, reply).await
+    }
+
+    async fn call(
+        &self,
+        request: &Request,
+        url: Url,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let call = Call {
+            asked: &request.asked,
+            name: &self.name,
+            method: request.method.clone(),
+            url,
+            headers: request.headers.clone(),
+            authorization,
+            payload: request.payload.as_ref(),
+            given: self.auth.given(),
+        };
+        self.web.call(&call).await
+    }
+
+    /// Tells answers that can be used from failures.
+    async fn judged(&self, request: &Request, reply: Reply) -> Result<Reply, Failure> {
+        let status = reply.response.status();
+        let ranged = request.headers.contains_key(RANGE);
+        if status.is_success() || (ranged && status == StatusCode::RANGE_NOT_SATISFIABLE) {
+            return Ok(reply);
+        }
+        Err(self.subject(&request.asked, &reply.host).judge(reply.response).await)
+    }
+
+    /// Asks for a blob, or from the first to the last byte of a range, both included.
+    ///
+    /// `if_range` is the etag of what the other parts came from: if the blob is another one now, all of it comes.
+    pub(super) async fn blob(
+        &self,
+        digest: &Digest,
+        range: Option<ByteRange>,
+        if_range: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let asked = Asked::Blob(digest.to_string());
+        let mut request = Request::get(asked, format!("blobs/{digest}"));
+        if let Some((first, last)) = range {
+            let last = last.map_or_else(String::new, |last| last.to_string());
+            if let Ok(value) = HeaderValue::from_str(&format!("bytes={first}-{last}")) {
+                request = request.header(RANGE, value);
+            }
+            if let Some(value) = if_range.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+                request = request.header(IF_RANGE, value);
+            }
+        }
+        let reply = match self.known_place(digest, &request).await {
+            Some(reply) => reply,
+            None => self.send(&request).await?,
+        };
+        if range.is_some() {
+            self.remember(digest, reply.redirected.as_ref().filter(|_| !reply.home));
+        }
+        self.understood(&request.asked, range, reply)
+    }
+
+    /// Asks where the last range of the blob came from, without the way over the registry. The address may have aged,
+    /// which is no failure.
+    async fn known_place(&self, digest: &Digest, request: &Request) -> Option<Reply> {
+        if !request.headers.contains_key(RANGE) {
+            return None;
+        }
+        let url = self.locations.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()?;
+        let reply = self.call_elsewhere(request, &url, self.web.insecure).await;
+        match reply {
+            Ok(reply) if matches!(reply.response.status().as_u16(), 200 | 206 | 416) => {
+                let redirected = Some(url);
+                Some(Reply { redirected, home: false, ..reply })
+            }
+            _ => {
+                self.remember(digest, None);
+                None
+            }
+        }
+    }
+
+    /// Asks for a blob at an address outside of the registry, which its descriptor names; nobody's credentials go
+    /// there.
+    pub(super) async fn foreign_blob(&self, digest: &Digest, url: &Url) -> Result<Answer, Failure> {
+        let request = Request::get(Asked::Blob(digest.to_string()), "");
+        let reply = self.call_elsewhere(&request, url, false).await?;
+        let reply = self.judged(&request, reply).await?;
+        self.understood(&request.asked, None, reply)
+    }
+
+    /// Sends a request to an address outside of the registry.
+    async fn call_elsewhere(&self, request: &Request, url: &Url, insecure: bool) -> Result<Reply, Failure> {
+        let client = &self.web.elsewhere;
+        let web = Web { own: client.clone(), elsewhere: client.clone(), insecure };
+        let call = Call {
+            asked: &request.asked,
+            name: &self.name,
+            method: request.method.clone(),
+            url: url.clone(),
+            headers: request.headers.clone(),
+            authorization: None,
+            payload: None,
+            given: false,
+        };
+        web.call(&call).await
+    }
+
+    fn remember(&self, digest: &Digest, place: Option<&Url>) {
+        let mut locations = self.locations.lock().unwrap_or_else(PoisonError::into_inner);
+        match place {
+            Some(url) => {
+                if locations.len() >= LOCATIONS_MAX && !locations.contains_key(digest) {
+                    locations.clear();
+                }
+                locations.insert(digest.clone(), url.clone());
+            }
+            None => {
+                locations.remove(digest);
+            }
+        }
+    }
+
+    fn understood(&self, asked: &Asked, range: Option<ByteRange>, reply: Reply) -> Result<Answer, Failure> {
+        let Reply { response, host, .. } = reply;
+        let subject = self.subject(asked, &host);
+        let headers = response.headers();
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+            return Err(subject.senseless("it encodes a blob, which nobody asked for"));
+        }
+        let etag = text(ETAG).filter(|etag| etag.starts_with('"')).map(str::to_owned);
+        let part = text(CONTENT_RANGE).and_then(content_range);
+        match (response.status(), range, part) {
+            (StatusCode::PARTIAL_CONTENT, Some((first, last)), Some((Some((start, end)), total))) => {
+                if start != first || last.is_some_and(|last| end > last) {
+                    return Err(subject.senseless("it gives another part of the blob than was asked for"));
+                }
+                Ok(Answer::Part { response, start, end, total, etag, host })
+            }
+            (StatusCode::PARTIAL_CONTENT, ..) => {
+                Err(subject.senseless("it gives a part of the blob and does not say which"))
+            }
+            (StatusCode::RANGE_NOT_SATISFIABLE, _, part) => {
+                Ok(Answer::Unsatisfiable { total: part.and_then(|(_, total)| total) })
+            }
+            _ => {
+                let total = response.content_length();
+                Ok(Answer::Whole { response, total, etag, host })
+            }
+        }
+    }
+
+    /// Asks whether the repository has a blob; returns its size in bytes.
+    pub(super) async fn has_blob(
+        &self,
+        digest: &Digest,
+        purpose: Purpose,
+        retries: &RetryOptions,
+    ) -> Result<Option<u64>, Failure> {
+        let mut request = Request::get(Asked::Blob(digest.to_string()), format!("blobs/{digest}"));
+        request = request.method(Method::HEAD);
+        request.purpose = purpose;
+        match self.patiently(&request, retries).await {
+            Ok(reply) => {
+                let length = reply.response.headers().get(reqwest::header::CONTENT_LENGTH);
+                Ok(Some(length.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default()))
+            }
+            Err(failure) if failure.error.is_absent() => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Reads `Content-Range`: first and last byte, and the size of all.
+fn content_range(value: &str) -> Option<(Option<(u64, u64)>, Option<u64>)> {
+    let (range, total) = value.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let total = match total.trim() {
+        "*" => None,
+        number => Some(number.parse().ok()?),
+    };
+    let range = match range.trim() {
+        "*" => None,
+        range => {
+            let (first, last) = range.split_once('-')?;
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            if first > last || total.is_some_and(|total| last >= total) {
+                return None;
+            }
+            Some((first, last))
+        }
+    };
+    Some((range, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range("bytes 0-9/10"), Some((Some((0, 9)), Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((Some((5, 9)), None)));
+        assert_eq!(content_range("bytes */10"), Some((None, Some(10))));
+        for bad in ["", "bytes", "bytes 0-9", "bytes 9-0/10", "bytes 0-10/10", "bytes -1-2/3", "items 0-1/2"]
+        {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The connections of one place: TLS, proxies, timeouts.
+
+use reqwest::{Url, redirect::Policy, retry};
+
+use crate::{credentials::Keychain, error::Error};
+
+use super::{
+    RegistryOptions,
+    client::Client,
+    hosts::Endpoint,
+    proxies::Proxies,
+    redirect::Web,
+    tls::{Certificates, Roots, Verify, client_config},
+    token::Auth,
+};
+
+/// What all places of an image have in common.
+pub(super) struct Connector<'a> {
+    options: &'a RegistryOptions,
+    keychain: Keychain,
+    proxies: Proxies,
+    /// Read when the first place needs them.
+    roots: Option<Roots>,
+}
+
+impl<'a> Connector<'a> {
+    pub(super) fn new(options: &'a RegistryOptions) -> Self {
+        Self {
+            options,
+            keychain: Keychain::new(&options.environment, options.keychain.clone()),
+            proxies: Proxies::new(&options.environment),
+            roots: None,
+        }
+    }
+
+    /// Makes what asks a place; nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] for certificates that cannot be used, [`Error::Connections`].
+    pub(super) fn client(&mut self, endpoint: &Endpoint) -> Result<Client, Error> {
+        let insecure = self.options.tls_verify.map_or(endpoint.insecure, |verify| !verify);
+        let verify = if insecure { Verify::Nothing } else { Verify::Full };
+        let (environment, directory) = (&self.options.environment, self.options.cert_dir.as_deref());
+        let roots = match (&self.roots, verify) {
+            (_, Verify::Nothing) => Roots::none(),
+            (Some(roots), Verify::Full) => roots.clone(),
+            (None, Verify::Full) => self.roots.insert(Roots::load(environment)?).clone(),
+        };
+        let own = Certificates::load(endpoint.reference.domain(), environment, directory)?;
+        let elsewhere = own.without_identities();
+        let web = Web {
+            own: self.http(client_config(verify, &roots, &own)?)?,
+            elsewhere: self.http(client_config(verify, &roots, &elsewhere)?)?,
+            insecure,
+        };
+        let (name, repository) = (endpoint.reference.name(), endpoint.reference.path());
+        let auth = Auth::new(self.keychain.clone(), &name, repository);
+        Client::new(endpoint, web, auth)
+    }
+
+    fn http(&self, tls: rustls::ClientConfig) -> Result<reqwest::Client, Error> {
+        let proxies = self.proxies.clone();
+        let proxy = move |url: &Url| proxies.proxy_for(url).map(|proxy| proxy.expose().parse::<Url>());
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(Policy::none())
+            .retry(retry::never())
+            .http1_only()
+            .referer(false)
+            .proxy(reqwest::Proxy::custom(move |url| proxy(url).and_then(Result::ok)))
+            .user_agent(&self.options.user_agent)
+            .connect_timeout(self.options.connect_timeout)
+            .read_timeout(self.options.read_timeout)
+            .build()
+            .map_err(|error| Error::Connections(error.without_url().to_string()))
+    }
+}

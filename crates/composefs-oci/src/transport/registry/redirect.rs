@@ -1,0 +1,180 @@
+//! One HTTP request and the redirects it leads to, by our rules and not by the library's.
+//!
+//! What proves who we are goes to the origin alone: scheme, host and port of the first address. Once an answer has
+//! led elsewhere, nothing leads it back.
+//!
+//! # Format
+//! `docs/formats/transports.md`, section 2, redirects.
+
+use std::sync::Arc;
+
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
+};
+
+use super::fault::{Asked, Failure, Fault, Subject, read_bounded};
+
+/// The most redirects that are followed.
+const REDIRECTS_MAX: usize = 10;
+/// How much of an answer nobody needs is read, so that its connection can be used again, in bytes.
+const DRAIN_MAX: usize = 16 * 1024;
+
+/// A request's body.
+#[derive(Clone)]
+pub(super) struct Payload {
+    /// Makes it, again for each try.
+    pub(super) make: Arc<dyn Fn() -> reqwest::Body + Send + Sync>,
+    /// It is itself what proves who we are, and goes nowhere but to the origin.
+    pub(super) secret: bool,
+}
+
+/// The connections of one registry.
+#[derive(Debug)]
+pub(super) struct Web {
+    /// For the registry itself; may show a client certificate.
+    pub(super) own: reqwest::Client,
+    /// For wherever it sends us; never shows one.
+    pub(super) elsewhere: reqwest::Client,
+    /// Neither TLS nor certificates are insisted on.
+    pub(super) insecure: bool,
+}
+
+/// A request, as far as it is the same wherever redirects lead.
+pub(super) struct Call<'a> {
+    pub(super) asked: &'a Asked,
+    /// Registry and repository.
+    pub(super) name: &'a str,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    /// For the origin only.
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) payload: Option<&'a Payload>,
+    /// Credentials are known, whether used or not.
+    pub(super) given: bool,
+}
+
+/// An answer that is no redirect.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) response: Response,
+    /// Who answered: host and port.
+    pub(super) host: String,
+    /// Where redirects led.
+    pub(super) redirected: Option<Url>,
+    /// The answer is the origin's own.
+    pub(super) home: bool,
+}
+
+impl Call<'_> {
+    pub(super) fn subject<'a>(&'a self, host: &'a str) -> Subject<'a> {
+        Subject { asked: self.asked, name: self.name, host, given: self.given }
+    }
+}
+
+impl Web {
+    /// Sends a request and follows where it leads; any status that is no redirect is an answer.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, Failure> {
+        let (mut url, mut method, mut home, mut with_payload) =
+            (call.url.clone(), call.method.clone(), true, true);
+        let mut redirected = None;
+        for _ in 0..=REDIRECTS_MAX {
+            let host = host_and_port(&url);
+            let subject = call.subject(&host);
+            let client = if home { &self.own } else { &self.elsewhere };
+            let mut request = client
+                .request(method.clone(), url.clone())
+                .headers(call.headers.clone())
+                .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            if let Some(authorization) = call.authorization.as_ref().filter(|_| home) {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            if let Some(payload) = call.payload.filter(|_| with_payload) {
+                request = request.body((payload.make)());
+            }
+            let response = request.send().await.map_err(|error| subject.broken(error))?;
+            let status = response.status();
+            tracing::trace!(%method, host, status = status.as_u16(), asked = ?call.asked, "answer");
+            if !is_redirect(status) {
+                return Ok(Reply { response, host, redirected, home });
+            }
+            let next = self.target(&url, &response, &subject)?;
+            if status == StatusCode::SEE_OTHER && method != Method::HEAD {
+                (method, with_payload) = (Method::GET, false);
+            }
+            home = home && same_origin(&next, &call.url);
+            if !home && with_payload && call.payload.is_some_and(|payload| payload.secret) {
+                return Err(refused(&subject, "a secret to another place"));
+            }
+            drain(response).await;
+            url = next;
+            redirected = Some(url.clone());
+        }
+        let host = host_and_port(&url);
+        Err(refused(&call.subject(&host), "without end"))
+    }
+
+    fn target(&self, from: &Url, response: &Response, subject: &Subject<'_>) -> Result<Url, Failure> {
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.ok_or_else(|| refused(subject, "without saying where"))?;
+        let mut url = from.join(location).map_err(|_| refused(subject, "to what is no address"))?;
+        // Of user and password in an address none can be ours.
+        let cleaned = url.set_username("").and_then(|()| url.set_password(None));
+        match (from.scheme(), url.scheme()) {
+            (_, "https") | ("http", "http") => {}
+            ("https", "http") if self.insecure => {}
+            ("https", "http") => return Err(refused(subject, "from TLS to none")),
+            _ => return Err(refused(subject, "to what is neither http nor https")),
+        }
+        cleaned.map_err(|()| refused(subject, "to what is no address"))?;
+        url.set_fragment(None);
+        Ok(url)
+    }
+}
+
+fn refused(subject: &Subject<'_>, reason: &str) -> Failure {
+    let fault = Fault::Redirect { host: subject.host.to_owned(), reason: reason.to_owned() };
+    Failure::fatal(subject.error(fault))
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Reads on a little where nobody needs the answer, so that its connection can be used again.
+pub(super) async fn drain(response: Response) {
+    if response.content_length().is_some_and(|length| length <= DRAIN_MAX as u64) {
+        let _ = read_bounded(response, DRAIN_MAX).await;
+    }
+}
+
+/// Tells whether two addresses have the same scheme, host and port.
+pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host() == other.host()
+        && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Returns an address' host and, unless it is the scheme's own, port.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins() {
+        let same = |one: &str, other: &str| same_origin(&one.parse().unwrap(), &other.parse().unwrap());
+        assert!(same("https://x.y/a", "https://x.y:443/b?c"));
+        assert!(!same("https://x.y/a", "http://x.y/a"));
+        assert!(!same("https://x.y/a", "https://x.y:444/a"));
+        assert!(!same("https://x.y/a", "https://z.x.y/a"));
+        assert!(!same("http://127.0.0.1:1/a", "http://127.0.0.1:2/a"));
+        assert_eq!(host_and_port(&"https://x.y:443/a".parse().unwrap()), "x.y");
+        assert_eq!(host_and_port(&"http://[::1]:5000/a".parse().unwrap()), "[::1]:5000");
+    }
+}

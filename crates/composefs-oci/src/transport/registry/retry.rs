@@ -1,0 +1,157 @@
+//! What is tried again, how often, and after which pause.
+//!
+//! # Format
+//! `docs/formats/transports.md`, section 2, retries and resume.
+
+use std::time::{Duration, SystemTime};
+
+use super::fault::Failure;
+
+/// How often something is tried again, and how long is waited before.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RetryOptions {
+    /// How often in a row without progress.
+    pub limit: u32,
+    /// The first pause; each further one is twice as long.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// The longest pause a registry can ask for.
+    pub longest_asked: Duration,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self {
+            limit: 5,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(30),
+            longest_asked: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RetryOptions {
+    /// Sets how often something is tried again; 0: never.
+    #[must_use]
+    pub const fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets the first and the longest pause.
+    #[must_use]
+    pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        (self.first_pause, self.longest_pause) = (first, longest);
+        self
+    }
+
+    /// Sets the longest pause a registry can ask for.
+    #[must_use]
+    pub const fn longest_asked(mut self, longest: Duration) -> Self {
+        self.longest_asked = longest;
+        self
+    }
+}
+
+/// The tries that are left for one thing, whatever fails on the way to it.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    options: RetryOptions,
+    spent: u32,
+}
+
+impl Budget {
+    pub(super) fn new(options: &RetryOptions) -> Self {
+        Self { options: options.clone(), spent: 0 }
+    }
+
+    /// Gives all tries back, since there was progress.
+    pub(super) fn renew(&mut self) {
+        self.spent = 0;
+    }
+
+    /// Takes a try, if trying again may help; returns how long to wait before it.
+    pub(super) fn pause(&mut self, failure: &Failure) -> Option<Duration> {
+        if !failure.transient || self.spent >= self.options.limit {
+            return None;
+        }
+        let options = &self.options;
+        let doubled = options.first_pause.saturating_mul(1_u32.checked_shl(self.spent).unwrap_or(u32::MAX));
+        self.spent += 1;
+        let pause = match failure.retry_after {
+            Some(asked) => asked.min(options.longest_asked),
+            // Between half and all of it, so that many clients don't come back at once.
+            None => doubled.min(options.longest_pause).mul_f64(0.5 + fastrand::f64() / 2.0),
+        };
+        Some(pause)
+    }
+
+    /// As [`Budget::pause`], and waits.
+    ///
+    /// # Errors
+    /// The failure, if trying again won't help or was tried often enough.
+    pub(super) async fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
+        let Some(pause) = self.pause(&failure) else { return Err(failure) };
+        tracing::debug!(error = %failure.error, ?pause, "trying again");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date.
+pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::registry::fault::{Asked, Fault, RegistryError};
+
+    fn failure(transient: bool, retry_after: Option<Duration>) -> Failure {
+        let fault = Fault::TimedOut { host: "x".to_owned() };
+        let error =
+            RegistryError { asked: Asked::Blob("sha256:0".to_owned()), name: "x/y".to_owned(), fault };
+        Failure { transient, retry_after, ..Failure::fatal(error) }
+    }
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let options = RetryOptions::default().limit(7);
+        let mut budget = Budget::new(&options);
+        for longest in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
+            let pause = budget.pause(&failure(true, None)).unwrap().as_secs_f64();
+            assert!((longest / 2.0..=longest).contains(&pause), "{pause} of {longest}");
+        }
+        assert_eq!(budget.pause(&failure(true, None)), None);
+        budget.renew();
+        assert!(budget.pause(&failure(true, None)).unwrap() <= Duration::from_secs(1));
+        assert_eq!(budget.pause(&failure(false, None)), None);
+    }
+
+    #[test]
+    fn what_a_registry_asks_for_counts() {
+        let mut budget = Budget::new(&RetryOptions::default());
+        let asked = |seconds| failure(true, Some(Duration::from_secs(seconds)));
+        assert_eq!(budget.pause(&asked(7)), Some(Duration::from_secs(7)));
+        assert_eq!(budget.pause(&asked(3600)), Some(Duration::from_secs(60)));
+        assert_eq!(budget.pause(&asked(0)), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn seconds_and_dates() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! A registry in this process, how to get at it, and repositories to pull into.
+
+use std::{path::Path, time::Duration};
+
+use composefs::{
+    digest::Algorithm,
+    progress::Silent,
+    repo::{InitOptions, OpenOptions, Repository, Writer, init},
+};
+use composefs_oci::{
+    Error,
+    model::platform::Platform,
+    pull::{PullOptions, Pulled, pull},
+    reference::{Reference, RegistryReference},
+    transport::{
+        Source, SourceOptions, open,
+        registry::{Registry, RegistryOptions, fault::Fault, retry::RetryOptions},
+    },
+};
+use composefs_testkit::{
+    images::{Compression, Image, Layer},
+    tars::TarBuilder,
+};
+use rustix::fs::CWD;
+use tempfile::TempDir;
+
+/// Tries again at once, and takes plain HTTP.
+pub(crate) fn options() -> RegistryOptions {
+    let moment = Duration::from_millis(1);
+    RegistryOptions::default()
+        .retries(RetryOptions::default().pauses(moment, moment).longest_asked(moment))
+        .tls_verify(Some(false))
+}
+
+pub(crate) fn connect(reference: &str, options: &RegistryOptions) -> Registry {
+    Registry::open(&name_of(reference), options).unwrap()
+}
+
+pub(crate) fn name_of(reference: &str) -> RegistryReference {
+    match reference.parse().unwrap() {
+        Reference::Registry(name) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The image's manifest for linux/amd64.
+pub(crate) fn manifest(reference: &str, options: &RegistryOptions) -> Result<Vec<u8>, Error> {
+    connect(reference, options).manifest(&amd64()).map(|chosen| chosen.bytes)
+}
+
+pub(crate) fn amd64() -> Platform {
+    "linux/amd64".parse().unwrap()
+}
+
+/// What went wrong with the registry.
+pub(crate) fn fault(error: Error) -> Fault {
+    match error {
+        Error::Registry(error) => error.fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn writer(path: &Path) -> Writer {
+    init(CWD, path, &InitOptions::new(Algorithm::Sha256).insecure(true)).unwrap();
+    Repository::open(CWD, path, &OpenOptions::default()).unwrap().into_writer().unwrap()
+}
+
+pub(crate) fn pull_with(reference: &str, options: &RegistryOptions) -> Result<Pulled, Error> {
+    let dir = TempDir::new().unwrap();
+    let writer = writer(&dir.path().join("repo"));
+    let source = open(&reference.parse()?, &SourceOptions::default().registry(options.clone()))?;
+    let pull_options = PullOptions::default().tag("x").platform(amd64());
+    let pulled = pull(&writer, source.as_ref(), &pull_options, &Silent)?;
+    let again = pull(&writer, source.as_ref(), &pull_options, &Silent)?;
+    assert_eq!(again.images, pulled.images);
+    Ok(pulled)
+}
+
+/// Two images are the same in all that counts.
+pub(crate) fn assert_same(one: &Pulled, other: &Pulled) {
+    assert_eq!(one.manifest, other.manifest);
+    assert_eq!(one.config, other.config);
+    assert_eq!(one.config_stream, other.config_stream);
+    assert_eq!(one.images, other.images);
+    assert_eq!(one.objects, other.objects);
+}
+
+/// A layer of one file of `length` bytes that no compressor shortens.
+pub(crate) fn layer(seed: u64, length: usize, compression: Compression) -> Layer {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut noise: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
+    noise.truncate(length);
+    Layer::new(TarBuilder::new().dir("usr").file(&format!("usr/file{seed}"), noise).finish(), compression)
+}
+
+/// An image of three layers, each in another compression.
+pub(crate) fn image() -> Image {
+    Image::new([
+        layer(1, 3000, Compression::Gzip),
+        layer(2, 700_000, Compression::Plain),
+        layer(3, 200_000, Compression::Zstd),
+    ])
+}

@@ -1,0 +1,7 @@
+//! Images out of registries: one that misbehaves on request, and Debian's; one binary.
+#![cfg(feature = "registry")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod lab;
+
+mod documents;
