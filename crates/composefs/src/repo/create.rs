@@ -143,11 +143,16 @@ pub fn init(dirfd: impl AsFd, path: impl AsRef<Path>, options: &InitOptions) -> 
         }
     }
     let meta = Meta::new(options.algorithm, options.erofs.clone());
+    let verified = !options.insecure;
+    if options.reset_metadata {
+        file::write(directory.as_fd(), path, &meta, verified, file::Existing::Replaced)?;
+        return Ok(InitOutcome::Created);
+    }
     for _ in 0..2 {
         if let Some((have, _)) = file::read(&directory, path)? {
             return compare(path, &have, &meta, options);
         }
-        if file::write(directory.as_fd(), path, &meta, !options.insecure)? {
+        if file::write(directory.as_fd(), path, &meta, verified, file::Existing::Kept)? {
             return Ok(InitOutcome::Created);
         }
     }
@@ -186,7 +191,8 @@ fn sync_parent(directory: impl AsFd, path: &Path) -> Result<()> {
     }
 }
 
-/// Removes all names and `meta.json`, under the exclusive lock, which is held until the result is dropped.
+/// Removes all names, under the exclusive lock, which is held until the result is dropped. `meta.json` stays until the
+/// new one takes its place: a reset cut short leaves an empty repository, not something that looks like an old one.
 fn reset(dirfd: impl AsFd, path: &Path, options: &InitOptions) -> Result<Locked> {
     let locked = Locked::shared(open_root(dirfd, path)?, path, options.wait)?;
     locked.begin_sweeping(options.wait)?;
@@ -195,7 +201,7 @@ fn reset(dirfd: impl AsFd, path: &Path, options: &InitOptions) -> Result<Locked>
 }
 
 fn remove_names(directory: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    // Refs before entries, entries before the settings they were made with: a cut leaves no dangling name.
+    // Refs before entries: a cut leaves no dangling name.
     for category in Category::ALL {
         let category_path = path.join(category.directory());
         let refs = [category.directory().as_bytes(), layout::REFS.as_bytes()];
@@ -208,7 +214,6 @@ fn remove_names(directory: BorrowedFd<'_>, path: &Path) -> Result<()> {
                 .map_err(Error::io(Step::Unlink, &category_path))?;
         }
     }
-    remove(directory, layout::META).map_err(Error::io(Step::Unlink, path.join(layout::META)))?;
     barrier::sync(directory, path)
 }
 

@@ -234,16 +234,17 @@ impl Repository {
                 "file system has no fs-verity: integrity of this repository rests on user space"
             );
         }
-        let (meta, verified) = if file::write(self.directory(), self.path(), &meta, verified)? {
-            (meta, verified)
-        } else {
-            // Somebody was faster. What they wrote is what holds.
-            let Some((theirs, verified)) = file::read(self.directory(), self.path())? else {
-                return Err(Error::NotARepository { path: self.path().to_owned() });
+        let (meta, verified) =
+            if file::write(self.directory(), self.path(), &meta, verified, file::Existing::Kept)? {
+                (meta, verified)
+            } else {
+                // Somebody was faster. What they wrote is what holds.
+                let Some((theirs, verified)) = file::read(self.directory(), self.path())? else {
+                    return Err(Error::NotARepository { path: self.path().to_owned() });
+                };
+                check_wanted(&OpenOptions::default().algorithm(Some(self.algorithm())), theirs.algorithm)?;
+                (theirs, verified)
             };
-            check_wanted(&OpenOptions::default().algorithm(Some(self.algorithm())), theirs.algorithm)?;
-            (theirs, verified)
-        };
         let locked = Arc::clone(&self.shared.locked);
         let origin = Origin::Meta(meta);
         let repository = Self::assemble(locked, origin, self.algorithm(), verified, self.shared.insecure);

@@ -46,12 +46,22 @@ pub(in crate::repo) fn read(directory: impl AsFd, path: &Path) -> Result<Option<
     }
 }
 
-/// Writes `meta.json` durably unless there is one; tells whether it did.
+/// What becomes of a `meta.json` that is there when one is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::repo) enum Existing {
+    /// It stays, and nothing is written.
+    Kept,
+    /// The new one takes its name.
+    Replaced,
+}
+
+/// Writes `meta.json` durably; tells whether it did.
 pub(in crate::repo) fn write(
     directory: BorrowedFd<'_>,
     path: &Path,
     meta: &Meta,
     verified: bool,
+    existing: Existing,
 ) -> Result<bool> {
     let meta_path = path.join(layout::META);
     let nursery = Nursery { directory, below: ".", prefix: META_PREFIX, modes: Modes::new() };
@@ -66,7 +76,11 @@ pub(in crate::repo) fn write(
             Enabled::Unsupported(_) => return Err(Error::VerityUnsupported { path: path.to_owned() }),
         };
     }
-    let created = temporary.publish(directory, layout::META).map_err(Error::io(Step::Link, &meta_path))?;
+    let created = match existing {
+        Existing::Kept => temporary.publish(directory, layout::META),
+        Existing::Replaced => temporary.replace(nursery, directory, layout::META).map(|()| true),
+    };
+    let created = created.map_err(Error::io(Step::Link, &meta_path))?;
     if created {
         barrier::sync(directory, path)?;
     }
