@@ -10,6 +10,7 @@
 //! * [`registry`]: a registry in memory that does what it should, or misbehaves on request.
 //! * [`sample`]: the sample image that ships with the project.
 //! * [`peers`]: the other implementations to compare with.
+//! * [`faults`]: system calls that fail, and kills, at a point of our choice.
 //! * [`vm`]: a machine with real fs-verity, for what needs root and a kernel of our choice.
 //!
 //! Everything here panics where a test would have to give up anyway: that keeps tests short.
@@ -25,6 +26,7 @@ pub mod images;
 pub mod registry;
 pub mod sample;
 pub mod peers;
+pub mod faults;
 pub mod vm;
 
 pub use output::Output;

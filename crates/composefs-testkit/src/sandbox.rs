@@ -12,7 +12,10 @@ use crate::redact::Redactions;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A temporary directory and the program that is run in it; both go when the value is dropped.
@@ -78,6 +81,12 @@ impl Sandbox {
         self.dir.path().join(relative)
     }
 
+    /// Returns the program under test.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns the default repository's path.
     #[must_use]
     pub fn repo(&self) -> PathBuf {
@@ -123,7 +132,7 @@ impl Sandbox {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path());
-        Invocation { command, stdin: None, redactions: self.redactions.clone() }
+        Invocation { command, stdin: None, limit: None, redactions: self.redactions.clone() }
     }
 }
 
@@ -132,6 +141,7 @@ impl Sandbox {
 pub struct Invocation {
     command: Command,
     stdin: Option<Vec<u8>>,
+    limit: Option<Duration>,
     redactions: Redactions,
 }
 
@@ -179,10 +189,17 @@ impl Invocation {
         self
     }
 
+    /// Takes a run that lasts longer than `limit` for one that hangs: it is killed with all its children.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Runs the program to its end.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started, or hangs.
     #[track_caller]
     pub fn run(mut self) -> Output {
         let program = Path::new(self.command.get_program());
@@ -190,6 +207,9 @@ impl Invocation {
         let arguments = self.command.get_args().map(|argument| argument.to_string_lossy().into_owned());
         let argv: Vec<String> = std::iter::once(name).chain(arguments).collect();
         let input = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        if self.limit.is_some() {
+            std::os::unix::process::CommandExt::process_group(&mut self.command, 0);
+        }
         self.command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             self.command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", argv.join(" ")));
@@ -198,7 +218,12 @@ impl Invocation {
             let mut pipe = child.stdin.take().expect("piped");
             std::thread::spawn(move || pipe.write_all(&bytes))
         });
+        let watch = self.limit.map(|limit| Watch::start(&child, limit));
         let done = child.wait_with_output().expect("wait for a child");
+        if let (Some(watch), Some(limit)) = (watch, self.limit) {
+            let talk = String::from_utf8_lossy(&done.stderr);
+            assert!(!watch.stop(), "{} hung for {} s:\n{talk}", argv.join(" "), limit.as_secs());
+        }
         if let Some(writer) = writer {
             // A program may refuse its input early; what it says about that is in its output.
             let _ = writer.join().expect("writer of standard input");
@@ -210,5 +235,32 @@ impl Invocation {
             stderr: done.stderr,
             redactions: self.redactions,
         }
+    }
+}
+
+/// Kills a program's process group when its time is up.
+struct Watch {
+    done: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn start(child: &Child, limit: Duration) -> Self {
+        let group = rustix::process::Pid::from_child(child);
+        let (done, ended) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let late = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if late {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            late
+        });
+        Self { done, thread }
+    }
+
+    /// Tells whether the program had to be killed.
+    fn stop(self) -> bool {
+        drop(self.done);
+        self.thread.join().expect("watch of a child")
     }
 }

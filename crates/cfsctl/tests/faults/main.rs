@@ -1,0 +1,25 @@
+//! What befalls a machine, befallen at every point: the program killed, its system calls failing, the disk full.
+//!
+//! Each scenario is an operation on a small repository. Its system calls are recorded once; then it is run again from
+//! the same start with a fault at one of them, for as many of them as the mode asks for (see `scenario`).
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr)]
+
+mod state;
+
+mod scenario;
+
+mod kill;
+
+#[test]
+fn no_file_is_forgotten() {
+    let here = composefs_testkit::project("crates/cfsctl/tests/faults");
+    let text = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name != "main" {
+            assert!(text.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
+        }
+    }
+}

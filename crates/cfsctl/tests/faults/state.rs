@@ -1,0 +1,83 @@
+//! All that a repository holds, and whether it lies between two others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+/// Every path below a repository with what it is: a directory, a file and its size, a symlink and its target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State(BTreeMap<String, String>);
+
+impl State {
+    /// Reads what there is, nothing if there is no repository.
+    pub(crate) fn read(repo: &Path) -> Self {
+        let mut all = BTreeMap::new();
+        let mut pending = vec![repo.to_owned()];
+        while let Some(directory) = pending.pop() {
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                let metadata = path.symlink_metadata().unwrap();
+                let mode = metadata.permissions().mode() & 0o7777;
+                let what = if metadata.is_dir() {
+                    pending.push(path.clone());
+                    format!("directory {mode:o}")
+                } else if metadata.is_symlink() {
+                    format!("-> {}", fs::read_link(&path).unwrap().display())
+                } else {
+                    format!("file {mode:o} of {} bytes", metadata.len())
+                };
+                all.insert(path.strip_prefix(repo).unwrap().display().to_string(), what);
+            }
+        }
+        Self(all)
+    }
+
+    /// Tells whether there is a repository at all.
+    pub(crate) fn is_repository(&self) -> bool {
+        self.0.contains_key("meta.json")
+    }
+
+    /// Returns the paths of temporaries.
+    pub(crate) fn temporaries(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|path| is_temporary(path))
+    }
+
+    /// Says what differs from `other`, nothing if nothing does.
+    pub(crate) fn difference(&self, other: &Self) -> String {
+        let mut text = String::new();
+        for path in self.paths(other) {
+            let (here, there) = (self.0.get(path), other.0.get(path));
+            if here != there {
+                let _ = writeln!(text, "    {path}: {here:?} instead of {there:?}");
+            }
+        }
+        text
+    }
+
+    /// Says what an operation cut short has left that was neither before it nor would be after it: every name leads
+    /// where it led or to where it should lead, and what both have is there.
+    pub(crate) fn strays(&self, before: &Self, after: &Self) -> String {
+        let mut text = String::new();
+        let paths: BTreeSet<&str> = self.paths(before).into_iter().chain(self.paths(after)).collect();
+        for path in paths {
+            let now = self.0.get(path);
+            if !is_temporary(path) && now != before.0.get(path) && now != after.0.get(path) {
+                let _ = writeln!(text, "    {path}: {now:?} is neither of before nor of after");
+            }
+        }
+        text
+    }
+
+    fn paths<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        self.0.keys().chain(other.0.keys()).map(String::as_str).collect()
+    }
+}
+
+fn is_temporary(path: &str) -> bool {
+    path.starts_with(".symlink-") || path.starts_with(".meta-") || path.starts_with("objects/.tmp-object-")
+}
