@@ -250,6 +250,12 @@ pub enum Error {
     /// A config without a config section cannot carry a label.
     #[error("no config section to carry the seal")]
     NoConfigSection,
+    /// Somebody asked for it to stop.
+    #[error("interrupted; {}", kept_words(*kept))]
+    Cancelled {
+        /// Layers that were finished before, and are not fetched again.
+        kept: usize,
+    },
     /// The proxy.
     #[cfg(feature = "proxy")]
     #[error("{step} {reference} through skopeo")]
@@ -261,6 +267,14 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn kept_words(kept: usize) -> String {
+    match kept {
+        0 => "no layer was finished".to_owned(),
+        1 => "1 layer is kept".to_owned(),
+        kept => format!("{kept} layers are kept"),
+    }
 }
 
 impl Error {

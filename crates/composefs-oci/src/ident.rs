@@ -16,7 +16,11 @@ use crate::digest::{BlobDigest, ConfigDigest, DiffId, Digest, ManifestDigest};
 pub const TAGS: &str = "oci";
 /// The directory of referrers below `streams/refs/`.
 pub const REFERRERS: &str = "oci-referrers";
+/// The directory of indexes that are kept with a tag, below `streams/refs/`.
+pub const INDEXES: &str = "x-oci-index";
 
+const INDEX: &str = "oci-index-";
+const MANIFEST_KEY: &str = "manifest:";
 const MANIFEST: &str = "oci-manifest-";
 const CONFIG: &str = "oci-config-";
 const LAYER: &str = "oci-layer-";
@@ -54,6 +58,32 @@ pub fn blob(digest: &BlobDigest) -> Result<StreamName, NameError> {
     StreamName::new(format!("{BLOB}{digest}"))
 }
 
+/// Names the stream of an index.
+///
+/// # Errors
+/// [`NameError::TooLong`] for a digest longer than a file name.
+pub fn index(digest: &Digest) -> Result<StreamName, NameError> {
+    StreamName::new(format!("{INDEX}{digest}"))
+}
+
+/// Reads the digest out of the name of an index's stream.
+#[must_use]
+pub fn parse_index(name: &str) -> Option<Digest> {
+    name.strip_prefix(INDEX)?.parse().ok()
+}
+
+/// Returns the key under which an index's stream names a manifest's.
+#[must_use]
+pub fn manifest_key(digest: &ManifestDigest) -> String {
+    format!("{MANIFEST_KEY}{digest}")
+}
+
+/// Reads the manifest's digest out of such a key.
+#[must_use]
+pub fn parse_manifest_key(key: &str) -> Option<ManifestDigest> {
+    key.strip_prefix(MANIFEST_KEY)?.parse().ok()
+}
+
 /// Reads the manifest digest out of a stream's name.
 #[must_use]
 pub fn parse_manifest(name: &str) -> Option<ManifestDigest> {
@@ -65,13 +95,25 @@ pub fn parse_manifest(name: &str) -> Option<ManifestDigest> {
 /// # Errors
 /// [`NameError`] for tags no file can be called, and for those that begin with `@`.
 pub fn tag(tag: &str) -> Result<RefName, NameError> {
+    under(TAGS, tag)
+}
+
+/// Names the ref of the index that is kept with a tag.
+///
+/// # Errors
+/// As [`tag`].
+pub fn index_of_tag(tag: &str) -> Result<RefName, NameError> {
+    under(INDEXES, tag)
+}
+
+fn under(directory: &str, tag: &str) -> Result<RefName, NameError> {
     if tag.starts_with('@') {
         return Err(NameError::At(tag.to_owned()));
     }
     let encoded = encode_component(tag);
     // Checked as one component first, so that the error shows the tag and not its directory.
     StreamName::new(if encoded == "refs" { "x".to_owned() } else { encoded.clone() })?;
-    RefName::new(format!("{TAGS}/{encoded}"))
+    RefName::new(format!("{directory}/{encoded}"))
 }
 
 /// Names the ref that keeps an artifact with its subject.

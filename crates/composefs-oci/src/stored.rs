@@ -1,5 +1,6 @@
 //! An image that is in the repository: its documents, and the ids of its layers and images.
 
+pub mod indexes;
 pub mod tags;
 pub mod referrers;
 pub mod check;

@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write as _},
+    fs::File,
+    io::{self, Read, Write as _},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use composefs::{
     digest::ObjectId,
-    progress::{Event, Observer},
+    name::StreamName,
+    progress::{Cancel, Event, Observer},
     repo::{Commit, IngestStats, PoolOptions, StorePool, Writer},
     splitstream::ContentType,
 };
@@ -24,27 +26,35 @@ use crate::{
     transport::Source,
 };
 
-use super::{LayerKind, LayerPlan, PullOptions, layer_name, present};
+use super::{
+    PullOptions,
+    plan::{LayerKind, LayerState, PlannedLayer},
+};
 
 /// After this long, layers that are done are made durable though others are still coming.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 
+/// How often somebody looks whether the pull shall stop.
+const TICK: Duration = Duration::from_millis(100);
+
 /// The layers of an image, all here.
 pub(super) struct Imported {
-    /// The streams' ids in the order of the plans.
+    /// The streams' ids in the order of the plan.
     pub(super) streams: Vec<ObjectId>,
     pub(super) objects: IngestStats,
     pub(super) inlined_bytes: u64,
     /// Those that have no entry yet.
-    pub(super) fresh: Vec<(Digest, ObjectId)>,
+    pub(super) fresh: Vec<(StreamName, ObjectId)>,
 }
 
 /// What the importing threads share.
 struct Shared<'p> {
     /// Still to do, the largest last.
-    queue: Vec<&'p LayerPlan<'p>>,
-    done: BTreeMap<Digest, ObjectId>,
-    fresh: Vec<(Digest, ObjectId)>,
+    queue: Vec<&'p PlannedLayer>,
+    done: BTreeMap<StreamName, ObjectId>,
+    fresh: Vec<(StreamName, ObjectId)>,
+    /// How many were finished.
+    finished: usize,
     running: usize,
     objects: IngestStats,
     inlined_bytes: u64,
@@ -55,7 +65,7 @@ struct Shared<'p> {
 pub(super) fn import(
     writer: &Writer,
     source: &dyn Source,
-    plans: &[LayerPlan<'_>],
+    layers: &[PlannedLayer],
     options: &PullOptions,
     commit: &mut Commit<'_>,
     observer: &dyn Observer,
@@ -64,42 +74,51 @@ pub(super) fn import(
         queue: Vec::new(),
         done: BTreeMap::new(),
         fresh: Vec::new(),
+        finished: 0,
         running: 0,
         objects: IngestStats::default(),
         inlined_bytes: 0,
         error: None,
     };
-    for plan in plans {
-        if shared.done.contains_key(&plan.key) || shared.queue.iter().any(|queued| queued.key == plan.key) {
+    for layer in layers {
+        if shared.done.contains_key(&layer.name)
+            || shared.queue.iter().any(|queued| queued.name == layer.name)
+        {
             continue;
         }
-        match writer.stream_entry(&layer_name(&plan.key)?)? {
-            Some(stream) if present::is_whole(writer, &plan.key, &stream, plan.kind == LayerKind::Tar)? => {
-                observer.event(&Event::Skipped { what: "layer", name: plan.key.as_str() });
-                shared.done.insert(plan.key.clone(), stream);
+        match layer.state {
+            LayerState::Here(stream) => {
+                skipped(layer, observer);
+                shared.done.insert(layer.name.clone(), stream);
             }
-            _ => shared.queue.push(plan),
+            _ => shared.queue.push(layer),
         }
     }
-    shared.queue.sort_by_key(|plan| plan.descriptor.size());
+    shared.queue.sort_by_key(|layer| layer.descriptor.size());
     if !shared.queue.is_empty() {
         let pool = StorePool::new(writer, PoolOptions::default().threads(options.jobs))?;
         shared = run(writer, source, &pool, shared, options, commit, observer);
         drop(pool);
         if let Some(error) = shared.error.take() {
             keep(commit, &shared.fresh);
-            return Err(error);
+            // Whatever a layer says that was stopped in the middle.
+            let stopped = options.cancel.is_cancelled();
+            return Err(if stopped { Error::Cancelled { kept: shared.finished } } else { error });
         }
     }
-    let streams = plans
+    let streams = layers
         .iter()
-        .map(|plan| {
-            shared.done.get(&plan.key).copied().ok_or_else(|| Error::Damaged {
-                subject: format!("layer {}", plan.key),
+        .map(|layer| {
+            shared.done.get(&layer.name).copied().ok_or_else(|| Error::Damaged {
+                subject: format!("layer {}", layer.key),
                 reason: "it was not imported".to_owned(),
             })
         })
         .collect::<Result<_, _>>()?;
+    if options.cancel.is_cancelled() {
+        keep(commit, &shared.fresh);
+        return Err(Error::Cancelled { kept: shared.finished });
+    }
     Ok(Imported {
         streams,
         objects: shared.objects,
@@ -108,17 +127,22 @@ pub(super) fn import(
     })
 }
 
+/// Says that a layer is here already.
+pub(super) fn skipped(layer: &PlannedLayer, observer: &dyn Observer) {
+    observer.event(&Event::Skipped { what: "layer", name: layer.descriptor.digest().as_ref() });
+}
+
 /// Gives layers their entries, in the commit.
-pub(super) fn register(commit: &mut Commit<'_>, layers: &[(Digest, ObjectId)]) -> Result<(), Error> {
-    for (key, id) in layers {
-        commit.stream(layer_name(key)?, *id);
+pub(super) fn register(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
+    for (name, id) in layers {
+        commit.stream(name.clone(), *id);
     }
-    Ok(())
 }
 
 /// Gives layers their entries at once, since the pull has failed. The error it failed with is the one to tell.
-pub(super) fn keep(commit: &mut Commit<'_>, layers: &[(Digest, ObjectId)]) {
-    if let Err(error) = register(commit, layers).and_then(|()| Ok(commit.checkpoint()?)) {
+pub(super) fn keep(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
+    register(commit, layers);
+    if let Err(error) = commit.checkpoint() {
         tracing::warn!(%error, "layers that were imported could not be kept");
     }
 }
@@ -143,15 +167,16 @@ fn run<'p>(
         for _ in 0..workers {
             let spawned = std::thread::Builder::new().name("layer".to_owned()).spawn_scoped(scope, || {
                 let _running = Running { shared: &shared, changed: &changed };
-                while let Some(plan) = next(&shared) {
-                    let result = import_one(writer, source, pool, plan, options, observer);
+                while let Some(layer) = next(&shared) {
+                    let result = import_one(writer, source, pool, layer, options, observer);
                     let mut shared = lock(&shared);
                     match result {
-                        Ok(layer) => {
-                            shared.done.insert(plan.key.clone(), layer.stream);
-                            shared.fresh.push((plan.key.clone(), layer.stream));
-                            shared.objects.add(&layer.objects);
-                            shared.inlined_bytes += layer.inlined_bytes;
+                        Ok(done) => {
+                            shared.done.insert(layer.name.clone(), done.stream);
+                            shared.fresh.push((layer.name.clone(), done.stream));
+                            shared.finished += 1;
+                            shared.objects.add(&done.objects);
+                            shared.inlined_bytes += done.inlined_bytes;
                         }
                         Err(error) => {
                             shared.error.get_or_insert(error);
@@ -166,20 +191,27 @@ fn run<'p>(
                 shared.error.get_or_insert(Error::source(Step::Spawn, "a layer", source));
             }
         }
-        // Layers that are done are made durable from time to time, while others go on.
+        // Layers that are done are made durable from time to time, while others go on; and at once when they are
+        // to stop, since that may take a while, or longer than somebody waits.
         let mut last = Instant::now();
         let mut state = lock(&shared);
         while state.running > 0 {
-            (state, _) = changed.wait_timeout(state, CHECKPOINT).unwrap_or_else(PoisonError::into_inner);
-            if last.elapsed() >= CHECKPOINT && state.running > 0 && !state.fresh.is_empty() {
+            (state, _) = changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+            let stopped = options.cancel.is_cancelled();
+            if stopped {
+                state.error.get_or_insert(Error::Cancelled { kept: 0 });
+            }
+            let due = stopped || last.elapsed() >= CHECKPOINT;
+            if due && state.running > 0 && !state.fresh.is_empty() {
                 let fresh = std::mem::take(&mut state.fresh);
                 drop(state);
-                let kept = register(commit, &fresh).and_then(|()| Ok(commit.checkpoint()?));
+                register(commit, &fresh);
+                let kept = commit.checkpoint();
                 last = Instant::now();
                 state = lock(&shared);
                 if let Err(error) = kept {
                     // The others stop after the layer at hand.
-                    state.error.get_or_insert(error);
+                    state.error.get_or_insert(error.into());
                 }
             }
         }
@@ -200,7 +232,7 @@ impl Drop for Running<'_, '_> {
     }
 }
 
-fn next<'p>(shared: &Mutex<Shared<'p>>) -> Option<&'p LayerPlan<'p>> {
+fn next<'p>(shared: &Mutex<Shared<'p>>) -> Option<&'p PlannedLayer> {
     let mut shared = lock(shared);
     if shared.error.is_some() { None } else { shared.queue.pop() }
 }
@@ -216,34 +248,85 @@ fn import_one(
     writer: &Writer,
     source: &dyn Source,
     pool: &StorePool,
-    plan: &LayerPlan<'_>,
+    layer: &PlannedLayer,
     options: &PullOptions,
     observer: &dyn Observer,
 ) -> Result<Done, Error> {
-    let kept = source.kept_as(plan.descriptor)?;
-    let descriptor = kept.as_ref().unwrap_or(plan.descriptor);
+    let descriptor = &layer.descriptor;
     let digest = Digest::new(descriptor.digest().as_ref())
         .map_err(|error| Error::model(descriptor.digest(), error.into()))?;
     let span = tracing::info_span!("layer", digest = %digest);
     let _entered = span.enter();
-    let size = descriptor.size();
-    observer.event(&Event::Begin { what: "layer", name: digest.as_str(), total: Some(size) });
-    let blob = source.blob(descriptor)?;
-    let result = match plan.kind {
-        LayerKind::Tar | LayerKind::OpaqueTar => {
-            let expected = LayerDigest::DiffId(DiffId::new(plan.key.clone()));
-            let mut importer = LayerImporter::new(writer, pool, options.mode);
-            if plan.kind == LayerKind::Tar {
-                importer = importer.for_image();
+    let importing = Importing { writer, pool, layer, digest: &digest, options, observer };
+    if let LayerState::Packed(object) = layer.state {
+        let unpacked = writer
+            .open_object(&object)
+            .map_err(Error::from)
+            .and_then(|file| importing.run("unpack", &mut File::from(file)));
+        match unpacked {
+            Err(error) if !options.cancel.is_cancelled() => {
+                let text = format!("the copy of layer {digest} in the repository is of no use: {error}");
+                observer.event(&Event::Warning { text: &text });
             }
-            let layer = importer.import(blob, &digest, Some(size), &expected, observer)?;
-            warn_of_lie(descriptor, layer.stats.compression, observer);
-            Done { stream: layer.stream, objects: layer.objects, inlined_bytes: layer.stats.inline_bytes }
+            result => return result,
         }
-        LayerKind::Blob => store_blob(writer, blob, &digest, size, observer)?,
-    };
-    observer.event(&Event::Done { name: digest.as_str() });
-    Ok(result)
+    }
+    importing.run("layer", &mut source.blob(descriptor)?)
+}
+
+/// A layer on its way in.
+struct Importing<'a> {
+    writer: &'a Writer,
+    pool: &'a StorePool,
+    layer: &'a PlannedLayer,
+    digest: &'a Digest,
+    options: &'a PullOptions,
+    observer: &'a dyn Observer,
+}
+
+impl Importing<'_> {
+    fn run(&self, what: &'static str, blob: &mut (dyn Read + Send)) -> Result<Done, Error> {
+        let Self { writer, layer, digest, options, observer, .. } = *self;
+        let size = layer.descriptor.size();
+        observer.event(&Event::Begin { what, name: digest.as_str(), total: Some(size) });
+        let blob = Stoppable { inner: blob, cancel: &options.cancel };
+        let result = match layer.kind {
+            LayerKind::Tar | LayerKind::OpaqueTar => {
+                let expected = LayerDigest::DiffId(DiffId::new(layer.key.clone()));
+                let mut importer = LayerImporter::new(writer, self.pool, options.mode);
+                if layer.kind == LayerKind::Tar {
+                    importer = importer.for_image();
+                }
+                let imported = importer.import(blob, digest, Some(size), &expected, observer)?;
+                warn_of_lie(&layer.descriptor, imported.stats.compression, observer);
+                Done {
+                    stream: imported.stream,
+                    objects: imported.objects,
+                    inlined_bytes: imported.stats.inline_bytes,
+                }
+            }
+            LayerKind::Blob | LayerKind::Packed => {
+                store_blob(writer, blob, digest, size, &layer.name, observer)?
+            }
+        };
+        observer.event(&Event::Done { name: digest.as_str() });
+        Ok(result)
+    }
+}
+
+/// A blob that ends with an error when the pull shall stop.
+struct Stoppable<'a, R> {
+    inner: R,
+    cancel: &'a Cancel,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("the pull was asked to stop"));
+        }
+        self.inner.read(buffer)
+    }
 }
 
 fn warn_of_lie(
@@ -266,6 +349,7 @@ fn store_blob(
     blob: impl Read,
     digest: &Digest,
     size: u64,
+    name: &StreamName,
     observer: &dyn Observer,
 ) -> Result<Done, Error> {
     let mut blob =
@@ -287,8 +371,6 @@ fn store_blob(
     objects.count(stored.size, stored.new);
     let stream =
         DocumentStream { content_type: ContentType::OCI_BLOB, object: stored.id, size, named_refs: &[] };
-    let bytes = stream
-        .build(writer.algorithm())
-        .map_err(|source| Error::stream(format!("oci-layer-{digest}"), source))?;
+    let bytes = stream.build(writer.algorithm()).map_err(|source| Error::stream(name, source))?;
     Ok(Done { stream: writer.store_bytes(&bytes)?.id, objects, inlined_bytes: 0 })
 }

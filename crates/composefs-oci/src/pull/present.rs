@@ -1,82 +1,85 @@
-//! An image that is here already costs a look, not a pull.
+//! What is here already costs a look, not a pull.
 
 use composefs::{
     digest::ObjectId,
     erofs::FormatVersion,
-    progress::{Event, Observer},
-    repo::{IngestStats, Repository, Writer},
+    name::StreamName,
+    repo::{IngestStats, Repository},
     splitstream::ContentType,
 };
 
-use crate::{digest::Digest, error::Error, ident, model::Manifest, stored::StoredConfig};
+use crate::{
+    error::Error,
+    ident,
+    stored::{StoredConfig, StoredImage},
+};
 
-use super::{ImageBuild, PullOptions, Pulled, layer_name, stored};
+use super::{
+    ImageBuild, PullOptions, Pulled,
+    plan::{LayerKind, LayerState, PlannedLayer},
+};
 
-/// Finds an image with everything that a pull would make: documents, layers, their objects, images.
-pub(super) fn find(
-    writer: &Writer,
-    manifest: &Manifest,
+/// Tells whether an image is here with everything that a pull would make: documents, layers, their objects, images.
+/// The layers are those of the image, looked at before.
+pub(super) fn whole(
+    repo: &Repository,
+    image: &StoredImage,
+    layers: &[PlannedLayer],
     options: &PullOptions,
-    observer: &dyn Observer,
 ) -> Result<Option<Pulled>, Error> {
-    let Some(image) = stored(writer, manifest.digest()) else { return Ok(None) };
     let config = image.config();
-    if writer.stream_entry(&ident::config(config.digest())?)?.as_ref() != Some(config.stream()) {
+    if repo.stream_entry(&ident::config(config.digest())?)?.as_ref() != Some(config.stream()) {
         return Ok(None);
     }
-    let keys: Vec<Digest> = match image.is_container() {
-        true => match config.parse() {
-            Ok(config) => config.diff_ids().iter().map(|id| id.digest().clone()).collect(),
-            Err(_) => return Ok(None),
-        },
-        false => {
-            manifest.layers().iter().filter_map(|layer| Digest::new(layer.digest().as_ref()).ok()).collect()
-        }
+    let is_here = |layer: &PlannedLayer| match layer.state {
+        LayerState::Here(stream) => config.named(layer.key.as_str()) == Some(&stream),
+        _ => false,
     };
-    if keys.len() != manifest.layers().len() {
+    if !layers.iter().all(is_here) {
         return Ok(None);
     }
-    for key in &keys {
-        let Some(stream) = config.named(key.as_str()) else { return Ok(None) };
-        if !is_whole(writer, key, stream, image.is_container())? {
-            return Ok(None);
-        }
-    }
-    let Some(images) =
-        images(writer, config, options, image.is_container() && options.image == ImageBuild::Build)?
-    else {
-        return Ok(None);
-    };
-    for key in &keys {
-        observer.event(&Event::Skipped { what: "layer", name: key.as_str() });
-    }
+    let wanted = image.is_container() && options.image == ImageBuild::Build;
+    let Some(images) = images(repo, config, options, wanted)? else { return Ok(None) };
     Ok(Some(Pulled {
-        manifest: manifest.digest().clone(),
+        manifest: image.manifest().digest().clone(),
         config: config.digest().clone(),
         verity: *image.manifest_stream(),
+        manifest_stream: *image.manifest_stream(),
         config_stream: *config.stream(),
         images,
+        index: None,
         objects: IngestStats::default(),
         inlined_bytes: 0,
     }))
 }
 
-/// Tells whether a layer's entry leads to `stream`, and that to objects that are all there. A layer of a file
-/// system must have been stored as one: an artifact may have the same bytes as a blob.
-pub(super) fn is_whole(
+/// Returns the stream that an entry leads to if that is whole: of the kind wanted, with all its objects. A layer of
+/// a file system must have been stored as one: an artifact may have the same bytes as a blob.
+pub(super) fn stream(
     repo: &Repository,
-    key: &Digest,
-    stream: &ObjectId,
-    of_image: bool,
-) -> Result<bool, Error> {
-    if repo.stream_entry(&layer_name(key)?)?.as_ref() != Some(stream) {
-        return Ok(false);
+    name: &StreamName,
+    kind: LayerKind,
+) -> Result<Option<ObjectId>, Error> {
+    let Some(id) = repo.stream_entry(name)? else { return Ok(None) };
+    let Ok(stream) = repo.open_stream(&id) else { return Ok(None) };
+    let fits = match kind {
+        LayerKind::Tar => matches!(stream.content_type(), ContentType::OCI_LAYER | ContentType::NONE),
+        LayerKind::OpaqueTar | LayerKind::Blob => true,
+        LayerKind::Packed => stream.content_type() == ContentType::OCI_BLOB,
+    };
+    Ok(if fits && has_all(repo, stream.object_refs().iter())? { Some(id) } else { None })
+}
+
+/// Tells whether a stream is here with all its objects.
+pub(super) fn is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
+    match repo.open_stream(id) {
+        Ok(stream) => has_all(repo, stream.object_refs().iter()),
+        Err(_) => Ok(false),
     }
-    let Ok(stream) = repo.open_stream(stream) else { return Ok(false) };
-    if of_image && !matches!(stream.content_type(), ContentType::OCI_LAYER | ContentType::NONE) {
-        return Ok(false);
-    }
-    for object in stream.object_refs().iter() {
+}
+
+fn has_all(repo: &Repository, objects: impl Iterator<Item = ObjectId>) -> Result<bool, Error> {
+    for object in objects {
         if !repo.has_object(&object)? {
             return Ok(false);
         }
@@ -86,15 +89,15 @@ pub(super) fn is_whole(
 
 /// The images of every format of the repository; `None` if one is missing that is wanted.
 fn images(
-    writer: &Writer,
+    repo: &Repository,
     config: &StoredConfig,
     options: &PullOptions,
     wanted: bool,
 ) -> Result<Option<Vec<(FormatVersion, ObjectId)>>, Error> {
     let mut images = Vec::new();
-    for version in options.formats_for(writer) {
+    for version in options.formats_for(repo) {
         match config.image(version) {
-            Some(id) if writer.image_entry(id)?.is_some() && writer.has_object(id)? => {
+            Some(id) if repo.image_entry(id)?.is_some() && repo.has_object(id)? => {
                 images.push((version, *id));
             }
             _ if wanted => return Ok(None),

@@ -8,6 +8,8 @@ use composefs::{
 
 use crate::{digest::ManifestDigest, error::Error, ident};
 
+use super::indexes;
+
 /// A tag and what it points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -56,19 +58,26 @@ pub fn set(writer: &Writer, tag: &str, digest: &ManifestDigest) -> Result<(), Er
     }
     let mut commit = writer.begin();
     commit.stream_ref(reference, &stream);
+    indexes::forget_unless(writer, &mut commit, tag, Some(digest))?;
     Ok(commit.finish()?)
 }
 
-/// Removes a tag.
+/// Removes a tag, and the index that is kept with it.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is none.
 pub fn remove(writer: &Writer, tag: &str) -> Result<(), Error> {
     let reference = ident::tag(tag).map_err(|_| Error::NotFound(tag.to_owned()))?;
-    if writer.read_ref(Category::Streams, &reference)?.is_none() {
+    let index = writer.read_ref(Category::Streams, &ident::index_of_tag(tag)?)?;
+    let here = writer.read_ref(Category::Streams, &reference)?.is_some();
+    // Other programs remove the tag and leave the index.
+    if !here && index.is_none() {
         return Err(Error::NotFound(tag.to_owned()));
     }
     let mut commit = writer.begin();
-    commit.remove_stream_ref(reference);
+    if here {
+        commit.remove_stream_ref(reference);
+    }
+    indexes::forget_unless(writer, &mut commit, tag, None)?;
     Ok(commit.finish()?)
 }

@@ -175,6 +175,7 @@ impl Observer for Heard {
         let line = match event {
             Event::Begin { what, name, .. } => format!("begin {what} {name}"),
             Event::Done { name } => format!("done {name}"),
+            Event::Plan { what, pieces, bytes } => format!("plan {pieces} {what} {bytes}"),
             Event::Skipped { what, name } => format!("skipped {what} {name}"),
             Event::Warning { text } => format!("warning {text}"),
             _ => return,

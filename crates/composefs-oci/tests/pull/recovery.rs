@@ -173,7 +173,7 @@ fn images_share_layers() {
     lab.layout.remove(&base.digest);
     lab.pull_as(&lab.layout.reference("two"), &PullOptions::default().tag("two"), &heard).unwrap();
     assert_eq!(heard.starting("begin layer").len(), 1);
-    assert_eq!(heard.starting("skipped layer"), [format!("skipped layer {}", base.diff_id)]);
+    assert_eq!(heard.starting("skipped layer"), [format!("skipped layer {}", base.digest)]);
     lab.clean();
 }
 
