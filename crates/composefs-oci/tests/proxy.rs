@@ -3,10 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use composefs::{
@@ -24,7 +22,10 @@ use composefs_oci::{
         proxy::{Proxy, ProxyOptions, Tls},
     },
 };
-use composefs_testkit::{peers, require};
+use composefs_testkit::{
+    docker_registry::{DockerRegistry, Wants},
+    peers, require,
+};
 use rustix::fs::CWD;
 use tempfile::TempDir;
 
@@ -64,50 +65,14 @@ fn skopeo_copy(arguments: &[&str]) -> bool {
     command.stdout(Stdio::null()).status().unwrap().success()
 }
 
-/// A registry on the loopback interface; it ends with this.
-struct Registry {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn registry_or_skip(dir: &Path) -> Option<Registry> {
-    let program = peers::program_or_skip("docker-registry")?;
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = dir.join("registry.yml");
-    let store = dir.join("registry");
-    let text = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-        store.display()
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut command = Command::new(program);
-    command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-    let registry = Registry { process: command.spawn().unwrap(), port };
-    let begin = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if begin.elapsed() > Duration::from_secs(20) {
-            require::skip("needs a docker-registry that starts");
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Some(registry)
-}
-
 #[test]
 fn a_registry_gives_what_the_layout_gave() {
     let dir = layouts();
-    let (Some(_), Some(registry)) = (peers::skopeo_or_skip(), registry_or_skip(dir.path())) else { return };
+    let registry = DockerRegistry::start_or_skip(dir.path(), Wants::Nothing);
+    let (Some(_), Some(registry)) = (peers::skopeo_or_skip(), registry) else { return };
     for (layout, tag) in [("basic", ":latest"), ("single", "")] {
         let layout_reference = format!("oci:{}{tag}", dir.path().join(layout).display());
-        let name = format!("docker://127.0.0.1:{}/{layout}:v1", registry.port);
+        let name = registry.reference(&format!("{layout}:v1"));
         assert!(skopeo_copy(&["--dest-tls-verify=false", "--preserve-digests", &layout_reference, &name]));
         let into = TempDir::new().unwrap();
         let expected = from_layout(&into, &layout_reference);
@@ -121,12 +86,12 @@ fn a_registry_gives_what_the_layout_gave() {
         assert_eq!(pulled.objects, expected.objects);
     }
 
-    let absent = format!("docker://127.0.0.1:{}/absent", registry.port);
+    let absent = registry.reference("absent");
     let source = Proxy::open(absent, ProxyOptions::default().tls(Tls::Unchecked)).unwrap();
     let error = source.manifest(&Platform::native()).unwrap_err();
     assert!(matches!(error, Error::Proxy { step: "open", .. }), "{error:?}");
     // The registry speaks no TLS, which is insisted on unless told otherwise. (Docker's loopback exception is not skopeo's.)
-    let name = format!("docker://127.0.0.1:{}/basic:v1", registry.port);
+    let name = registry.reference("basic:v1");
     let source = Proxy::open(name, ProxyOptions::default()).unwrap();
     let error = source.manifest(&Platform::native()).unwrap_err();
     assert!(matches!(error, Error::Proxy { .. }), "{error:?}");

@@ -9,7 +9,7 @@
 //! * [`tars`] and [`images`]: odd archives and images, the same bytes on every machine.
 //! * [`registry`]: a registry in memory that does what it should, or misbehaves on request.
 //! * [`sample`]: the sample image that ships with the project.
-//! * [`peers`]: the other implementations to compare with.
+//! * [`peers`]: the other implementations to compare with; [`docker_registry`] runs one of them.
 //! * [`faults`]: system calls that fail, and kills, at a point of our choice.
 //! * [`vm`]: a machine with real fs-verity, for what needs root and a kernel of our choice.
 //!
@@ -26,6 +26,7 @@ pub mod images;
 pub mod registry;
 pub mod sample;
 pub mod peers;
+pub mod docker_registry;
 pub mod faults;
 pub mod vm;
 

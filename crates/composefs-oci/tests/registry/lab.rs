@@ -1,6 +1,6 @@
 //! A registry in this process, how to get at it, and repositories to pull into.
 
-use std::{path::Path, time::Duration};
+use std::{error::Error as _, path::Path, time::Duration};
 
 use composefs::{
     digest::Algorithm,
@@ -9,6 +9,7 @@ use composefs::{
 };
 use composefs_oci::{
     Error,
+    credentials::{Credentials, KeychainOptions},
     model::platform::Platform,
     pull::{PullOptions, Pulled, pull},
     reference::{Reference, RegistryReference},
@@ -19,6 +20,7 @@ use composefs_oci::{
 };
 use composefs_testkit::{
     images::{Compression, Image, Layer},
+    registry::Registry as InProcess,
     tars::TarBuilder,
 };
 use rustix::fs::CWD;
@@ -30,6 +32,16 @@ pub(crate) fn options() -> RegistryOptions {
     RegistryOptions::default()
         .retries(RetryOptions::default().pauses(moment, moment).longest_asked(moment))
         .tls_verify(Some(false))
+}
+
+pub(crate) fn with_login(user: &str, password: &str) -> RegistryOptions {
+    options().keychain(KeychainOptions::default().credentials(Some(Credentials::basic(user, password))))
+}
+
+/// Trusts the registry's authority, and shows a certificate if it is wanted; the files are put into `dir`.
+pub(crate) fn trusting(registry: &InProcess, dir: &Path, with_client: bool) -> RegistryOptions {
+    registry.certificates().unwrap().write(dir, with_client);
+    options().tls_verify(None).cert_dir(Some(dir.to_owned()))
 }
 
 pub(crate) fn connect(reference: &str, options: &RegistryOptions) -> Registry {
@@ -106,4 +118,15 @@ pub(crate) fn image() -> Image {
         layer(2, 700_000, Compression::Plain),
         layer(3, 200_000, Compression::Zstd),
     ])
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -4,4 +4,11 @@
 
 mod lab;
 
+mod debian;
 mod documents;
+mod faults;
+mod lists;
+mod logins;
+mod mirrors;
+mod platforms;
+mod redirects;

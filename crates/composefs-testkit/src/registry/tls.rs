@@ -33,8 +33,12 @@ pub enum Tls {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Certificates {
-    /// The authority that signed both.
+    /// The authority that signed the others.
     pub authority: String,
+    /// A server's certificate, for 127.0.0.1 and localhost.
+    pub server: String,
+    /// Its key.
+    pub server_key: String,
     /// A client's certificate.
     pub client: String,
     /// Its key.
@@ -42,6 +46,15 @@ pub struct Certificates {
 }
 
 impl Certificates {
+    /// Makes new ones, for a server of another program.
+    ///
+    /// # Panics
+    /// When no keys can be made.
+    #[must_use]
+    pub fn generate() -> Self {
+        Identity::generate().certificates
+    }
+
     /// Writes them as they stand in `certs.d/HOST:PORT`: `ca.crt`, and `client.cert` with `client.key` if wanted.
     ///
     /// # Panics
@@ -104,6 +117,8 @@ impl Identity {
         let (open, strict) = (config(None), config(Some(&authority)));
         let certificates = Certificates {
             authority: pem("CERTIFICATE", &authority),
+            server: pem("CERTIFICATE", &server),
+            server_key: pem("PRIVATE KEY", &server_key),
             client: pem("CERTIFICATE", &client),
             client_key: pem("PRIVATE KEY", &client_key),
         };

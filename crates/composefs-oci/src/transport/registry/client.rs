@@ -176,9 +176,10 @@ impl Client {
             (None, None) => self.authorized(request, &self.with_tls).await,
             (None, Some(without_tls)) => match self.authorized(request, &self.with_tls).await {
                 Err(first) if first.unconnected => match self.authorized(request, without_tls).await {
-                    // Both failed: where TLS was answered by none, the second tells more.
+                    // Both failed: where nobody answered TLS, the second tells more.
                     Err(second) if second.unconnected => {
-                        Err(if matches!(first.error.fault, Fault::NoTls { .. }) { second } else { first })
+                        let no_tls = matches!(first.error.fault, Fault::NoTls { .. } | Fault::Tls { .. });
+                        Err(if no_tls { second } else { first })
                     }
                     result => {
                         let _ = self.settled.set(without_tls.clone());
@@ -197,8 +198,11 @@ impl Client {
                 Ok(reply)
             }
             Err(mut failure) => {
-                let absent = matches!(failure.error.fault, Fault::Refused { .. } | Fault::UnknownHost { .. });
-                if absent && !self.answered.load(Ordering::Relaxed) {
+                let wrong = matches!(
+                    failure.error.fault,
+                    Fault::Refused { .. } | Fault::UnknownHost { .. } | Fault::Tls { .. }
+                );
+                if wrong && !self.answered.load(Ordering::Relaxed) {
                     // More likely a name that is wrong than one that will be right in a minute.
                     failure.transient = false;
                 }

@@ -76,7 +76,7 @@ pub struct RegistryError {
 #[non_exhaustive]
 pub enum Fault {
     /// Its name has no address.
-    #[error("the name {host} cannot be resolved{}", because(.source))]
+    #[error("the name {host} cannot be resolved")]
     UnknownHost {
         /// Which.
         host: String,
@@ -90,7 +90,7 @@ pub enum Fault {
         host: String,
     },
     /// No connection, or it broke.
-    #[error("{host}: {source}")]
+    #[error("the connection to {host} broke")]
     Broken {
         /// Host and port.
         host: String,
@@ -104,7 +104,7 @@ pub enum Fault {
         host: String,
     },
     /// Its certificate is not one to trust.
-    #[error("the certificate of {host} is not trusted: {source}")]
+    #[error("the certificate of {host} is not trusted")]
     Untrusted {
         /// Host and port.
         host: String,
@@ -112,7 +112,7 @@ pub enum Fault {
         source: Cause,
     },
     /// It wants a client certificate, or another one.
-    #[error("{host} does not take us without a client certificate that it knows: {source}")]
+    #[error("{host} does not take us without a client certificate that it knows")]
     WantsCertificate {
         /// Host and port.
         host: String,
@@ -126,7 +126,7 @@ pub enum Fault {
         host: String,
     },
     /// TLS with it does not come about.
-    #[error("no TLS with {host}: {source}")]
+    #[error("no TLS with {host}")]
     Tls {
         /// Host and port.
         host: String,
@@ -224,12 +224,6 @@ fn in_brackets(text: &Option<String>) -> String {
     text.as_ref().map_or_else(String::new, |text| format!(" ({text})"))
 }
 
-fn because(cause: &Cause) -> String {
-    let text = cause.to_string();
-    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-    format!(": {text}")
-}
-
 impl RegistryError {
     /// Returns what to do about it, in a sentence, where there is something.
     #[must_use]
@@ -249,7 +243,7 @@ impl RegistryError {
             Fault::WantsCertificate { .. } => format!(
                 "put the client's pair into /etc/containers/certs.d/{registry}/ as client.cert and client.key"
             ),
-            Fault::NoTls { .. } => {
+            Fault::NoTls { .. } | Fault::Tls { .. } => {
                 "for a registry without TLS use --tls-verify=false, or `insecure = true` in \
                                     registries.conf"
                     .to_owned()
@@ -402,6 +396,8 @@ impl Subject<'_> {
             Fault::UnknownHost { host, source: root(&error) }
         } else if let Some(tls) = find::<rustls::Error>(&error) {
             tls_fault(host, tls)
+        } else if unconnected && io == Some(io::ErrorKind::UnexpectedEof) {
+            Fault::Tls { host, source: root(&error) }
         } else if timed_out {
             Fault::TimedOut { host }
         } else if io == Some(io::ErrorKind::ConnectionRefused) {
@@ -410,7 +406,9 @@ impl Subject<'_> {
             Fault::Broken { host, source: root(&error) }
         };
         let error = self.error(fault);
-        Failure { transient: error.is_transient(), unconnected, ..Failure::fatal(error) }
+        // A handshake that broke off may come about the next time, and one that was refused will not.
+        let transient = error.is_transient() || io == Some(io::ErrorKind::UnexpectedEof);
+        Failure { transient, unconnected, ..Failure::fatal(error) }
     }
 }
 
@@ -458,7 +456,8 @@ fn root(error: &(dyn StdError + 'static)) -> Cause {
             None => break,
         }
     }
-    clean(&last.to_string()).into()
+    let text = last.to_string();
+    clean(text.strip_prefix("failed to lookup address information: ").unwrap_or(&text)).into()
 }
 
 /// One error of a registry's answer.

@@ -1,0 +1,121 @@
+//! registries.conf: mirrors, other locations, blocked and insecure registries, short names.
+
+use composefs_oci::{
+    Error,
+    environment::Environment,
+    transport::{
+        Source,
+        registry::{Registry as Client, RegistryOptions as Options, fault::Fault},
+    },
+};
+use composefs_testkit::registry::{Fault as Misdeed, Registry, RegistryOptions, Rule};
+use tempfile::TempDir;
+
+use crate::lab::{amd64, assert_same, connect, fault, image, manifest, options, pull_with};
+
+/// Options with these settings and no insistence from elsewhere.
+fn configured(dir: &TempDir, text: &str) -> Options {
+    let path = dir.path().join("registries.conf");
+    std::fs::write(&path, text).unwrap();
+    options().tls_verify(None).registries_conf(Some(path))
+}
+
+fn with_mirrors(location: &Registry, mirrors: &[&Registry]) -> String {
+    let mut text = format!(
+        "[[registry]]\nprefix = \"example.org/team\"\nlocation = \"{}/real\"\ninsecure = true\n",
+        location.host()
+    );
+    for mirror in mirrors {
+        text += &format!("[[registry.mirror]]\nlocation = \"{}/copy\"\ninsecure = true\n", mirror.host());
+    }
+    text
+}
+
+fn filled(repository: &str) -> Registry {
+    let registry = Registry::start(RegistryOptions::default());
+    registry.add_image(repository, "v1", &image());
+    registry
+}
+
+#[test]
+fn mirrors_come_first_and_may_fail() {
+    let dir = TempDir::new().unwrap();
+    let (real, first, second) = (filled("real/app"), filled("copy/app"), filled("copy/app"));
+    let options = configured(&dir, &with_mirrors(&real, &[&first, &second]));
+    let reference = "docker://example.org/team/app:v1";
+    let expected = pull_with(reference, &options).unwrap();
+    assert!(!first.requests().is_empty() && second.requests().is_empty() && real.requests().is_empty());
+    assert_eq!(connect(reference, &options).describe(), reference);
+
+    for misdeed in [
+        Misdeed::status(404, "NAME_UNKNOWN"),
+        Misdeed::status(403, "DENIED"),
+        Misdeed::status(500, "UNKNOWN"),
+        Misdeed::Raw(b"what?\r\n\r\n".to_vec()),
+    ] {
+        for registry in [&first, &second, &real] {
+            registry.heal();
+            registry.forget_requests();
+        }
+        first.inject(Rule::new("/manifests/", misdeed.clone()));
+        assert_same(&pull_with(reference, &options).unwrap(), &expected);
+        // What did not have the image is not asked for its parts.
+        assert!(first.requests().iter().all(|request| request.path.contains("/manifests/")), "{misdeed:?}");
+        assert!(!second.requests().is_empty() && real.requests().is_empty(), "{misdeed:?}");
+    }
+    // For blobs, too; and for the last one what it says is the error.
+    for registry in [&first, &second, &real] {
+        registry.heal();
+        registry.forget_requests();
+    }
+    first.inject(Rule::new("/blobs/", Misdeed::status(404, "BLOB_UNKNOWN")));
+    second.inject(Rule::new("/blobs/", Misdeed::Close));
+    assert_same(&pull_with(reference, &options).unwrap(), &expected);
+    assert_eq!(real.sent_bytes("/manifests/"), 0);
+    real.inject(Rule::new("/blobs/", Misdeed::status(403, "DENIED")));
+    let error = pull_with(reference, &options).unwrap_err();
+    assert!(matches!(fault(error), Fault::Denied { host, .. } if host == real.host()));
+}
+
+#[test]
+fn a_mirror_that_is_gone() {
+    let dir = TempDir::new().unwrap();
+    let (real, gone) = (filled("real/app"), filled("copy/app"));
+    let options = configured(&dir, &with_mirrors(&real, &[&gone]));
+    drop(gone);
+    manifest("docker://example.org/team/app:v1", &options).unwrap();
+}
+
+#[test]
+fn blocked_and_insecure() {
+    let dir = TempDir::new().unwrap();
+    let registry = filled("app");
+    let blocked =
+        configured(&dir, &format!("[[registry]]\nlocation = \"{}\"\nblocked = true\n", registry.host()));
+    let error = Client::open(&crate::lab::name_of(&registry.reference("app:v1")), &blocked).unwrap_err();
+    assert!(matches!(error, Error::Hosts(_)), "{error:?}");
+    let insecure = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host());
+    let insecure = configured(&dir, &insecure);
+    manifest(&registry.reference("app:v1"), &insecure).unwrap();
+    // Being told to insist counts more.
+    let error =
+        manifest(&registry.reference("app:v1"), &insecure.clone().tls_verify(Some(true))).unwrap_err();
+    assert!(error.hint().unwrap().contains("--tls-verify=false"));
+    assert!(matches!(fault(error), Fault::NoTls { .. } | Fault::Tls { .. }));
+}
+
+#[test]
+fn short_names_are_looked_for() {
+    let dir = TempDir::new().unwrap();
+    let (one, other) = (filled("else"), filled("team/tool"));
+    let text = format!(
+        "unqualified-search-registries = [\"{one}\", \"{other}\"]\nshort-name-mode = \"permissive\"\n\
+         [[registry]]\nlocation = \"{one}\"\ninsecure = true\n[[registry]]\nlocation = \"{other}\"\ninsecure = true\n",
+        one = one.host(),
+        other = other.host()
+    );
+    let options = configured(&dir, &text).environment(Environment::default());
+    let source = Client::open_short(&"team/tool:v1".parse().unwrap(), &options).unwrap();
+    source.manifest(&amd64()).unwrap();
+    assert!(!one.requests().is_empty() && !other.requests().is_empty());
+}
