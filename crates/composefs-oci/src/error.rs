@@ -70,6 +70,26 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A path that is not what the transport reads.
+    #[error("{} is no {form}: {reason}", path.display())]
+    WrongForm {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        form: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
+    /// Docker's daemon.
+    #[error("ask the Docker daemon at {host} for {image}")]
+    Daemon {
+        /// Where it listens.
+        host: String,
+        /// For what it was asked.
+        image: String,
+        /// What happened.
+        source: io::Error,
+    },
     /// Nothing on the medium is what was asked for.
     #[error("{reference}: {reason}")]
     NoSuchImage {
@@ -345,6 +365,16 @@ impl Error {
             Self::NoImage(_) => Some("pull it again to build the image".to_owned()),
             Self::NotFound(_) => Some("`cfsctl oci images` lists what is here".to_owned()),
             Self::NotSealed => Some("`cfsctl oci seal` binds an image to its config".to_owned()),
+            Self::Daemon { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Some(
+                    "does it run? DOCKER_HOST says where, such as unix:///run/user/1000/podman/podman.sock"
+                        .to_owned(),
+                ),
+                io::ErrorKind::PermissionDenied => {
+                    Some("only root and the socket's group may ask it; or say DOCKER_HOST".to_owned())
+                }
+                _ => None,
+            },
             Self::NotALayout { .. } => {
                 Some("an OCI layout has the files oci-layout and index.json".to_owned())
             }
@@ -359,7 +389,7 @@ impl Error {
             Self::Repository(error) => error.is_transient(),
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.is_transient(),
-            Self::Source { source, .. } | Self::BlobRead { source, .. } => {
+            Self::Source { source, .. } | Self::BlobRead { source, .. } | Self::Daemon { source, .. } => {
                 matches!(
                     source.kind(),
                     io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock

@@ -11,9 +11,11 @@ use std::{
 
 use crate::digest::ManifestDigest;
 
+mod docker;
 mod registry;
 mod short;
 
+pub use docker::{ArchiveSelect, DaemonImage, InDockerArchive};
 #[cfg(feature = "registry")]
 pub(crate) use registry::looks_like_domain;
 pub use registry::{NameError, RegistryReference};
@@ -27,6 +29,12 @@ pub enum Reference {
     Layout(InLayout),
     /// A layout inside a tar.
     OciArchive(InLayout),
+    /// A directory of one image, its blobs side by side.
+    Dir(PathBuf),
+    /// An archive of `docker save`.
+    DockerArchive(InDockerArchive),
+    /// An image in Docker's daemon.
+    DockerDaemon(DaemonImage),
     /// An image in a registry.
     Registry(RegistryReference),
     /// An image whose registry follows from settings.
@@ -78,6 +86,12 @@ pub enum ReferenceError {
         /// What is wrong with it.
         source: NameError,
     },
+    /// A position that is no number.
+    #[error("`@{0}` is no position: a number, from 0 on")]
+    Position(String),
+    /// A digest where images have none.
+    #[error("`{0}`: Docker saves images by name, without their digests")]
+    NoDigest(String),
     /// Nothing behind the transport.
     #[error("`{0}` names nothing")]
     Empty(String),
@@ -97,7 +111,8 @@ impl ReferenceError {
                 "known are oci:, oci-archive:, docker://, docker-archive:, dir:, containers-storage: and docker-daemon:"
                     .to_owned(),
             ),
-            Self::MissingSlashes(_) | Self::Name { .. } | Self::Empty(_) => None,
+            Self::NoDigest(_) => Some("leave out @ and what follows".to_owned()),
+            Self::MissingSlashes(_) | Self::Name { .. } | Self::Position(_) | Self::Empty(_) => None,
         }
     }
 }
@@ -119,9 +134,10 @@ impl FromStr for Reference {
                 .parse()
                 .map(Self::Registry)
                 .map_err(|source| ReferenceError::Name { text: text.to_owned(), source }),
-            "docker-archive" | "dir" | "containers-storage" | "docker-daemon" => {
-                Ok(Self::Proxy(text.to_owned()))
-            }
+            "dir" => Ok(Self::Dir(name.into())),
+            "docker-archive" => InDockerArchive::parse(name, text).map(Self::DockerArchive),
+            "docker-daemon" => DaemonImage::parse(name, text).map(Self::DockerDaemon),
+            "containers-storage" => Ok(Self::Proxy(text.to_owned())),
             _ => Self::bare(text),
         }
     }
@@ -149,11 +165,16 @@ impl Reference {
     }
 }
 
+/// Tells whether there is such a path.
+fn exists(path: &str) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+}
+
 impl InLayout {
     /// Splits at the last colon with no slash behind it; a path that exists as a whole has no tag.
     fn parse(name: &str) -> Self {
         let whole = Self { path: name.into(), select: Select::Any };
-        if rustix::fs::access(name, rustix::fs::Access::EXISTS).is_ok() {
+        if exists(name) {
             return whole;
         }
         if let Some((path, digest)) = name.split_once('@')
@@ -192,6 +213,9 @@ impl fmt::Display for Reference {
         match self {
             Self::Layout(at) => write!(f, "oci:{at}"),
             Self::OciArchive(at) => write!(f, "oci-archive:{at}"),
+            Self::Dir(path) => write!(f, "dir:{}", path.display()),
+            Self::DockerArchive(at) => write!(f, "docker-archive:{at}"),
+            Self::DockerDaemon(image) => write!(f, "docker-daemon:{image}"),
             Self::Registry(name) => write!(f, "docker://{name}"),
             Self::ShortName(name) => write!(f, "{name}"),
             Self::Proxy(text) => f.write_str(text),
@@ -234,7 +258,10 @@ mod tests {
         let parse = |text: &str| text.parse::<Reference>();
         assert_eq!(parse("docker://debian").unwrap().to_string(), "docker://docker.io/library/debian:latest");
         assert_eq!(parse("registry:x.y/z:1").unwrap().to_string(), "docker://x.y/z:1");
-        assert_eq!(parse("dir:/x"), Ok(Reference::Proxy("dir:/x".into())));
+        assert_eq!(parse("dir:/x:y"), Ok(Reference::Dir("/x:y".into())));
+        for text in ["dir:/x", "docker-archive:/x:a.b/c:d", "docker-daemon:a.b/c:d", "containers-storage:x"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
         assert!(matches!(parse("docker://A b"), Err(ReferenceError::Name { .. })));
         assert!(matches!(parse("docker:debian"), Err(ReferenceError::MissingSlashes(_))));
         assert!(matches!(parse("ftp:/x"), Err(ReferenceError::UnknownTransport(_))));

@@ -1,8 +1,12 @@
 //! Where images come from: a medium gives an index or a manifest, and blobs by descriptor.
 
+mod archive_file;
 mod archive_index;
 pub mod layout;
 pub mod oci_archive;
+pub mod dir;
+pub mod docker_archive;
+pub mod docker_daemon;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "registry")]
@@ -90,12 +94,21 @@ pub struct SourceOptions {
     /// How registries are got at.
     #[cfg(feature = "registry")]
     pub registry: registry::RegistryOptions,
+    /// Where Docker's daemon is.
+    pub docker: docker_daemon::DaemonOptions,
     /// How skopeo's proxy is run.
     #[cfg(feature = "proxy")]
     pub proxy: proxy::ProxyOptions,
 }
 
 impl SourceOptions {
+    /// Sets where Docker's daemon is.
+    #[must_use]
+    pub fn docker(mut self, options: docker_daemon::DaemonOptions) -> Self {
+        self.docker = options;
+        self
+    }
+
     /// Sets how registries are got at.
     #[cfg(feature = "registry")]
     #[must_use]
@@ -118,10 +131,14 @@ impl SourceOptions {
 /// # Errors
 /// [`Error::NoSuchImage`], [`Error::Source`]; without the feature `proxy` [`Error::NeedsProxy`].
 pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
-    let _ = options;
     match reference {
         Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
         Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
+        Reference::Dir(path) => Ok(Box::new(dir::Dir::open(path)?)),
+        Reference::DockerArchive(at) => Ok(Box::new(docker_archive::DockerArchive::open(at)?)),
+        Reference::DockerDaemon(image) => {
+            Ok(Box::new(docker_daemon::DockerDaemon::open(image, &options.docker)?))
+        }
         #[cfg(feature = "registry")]
         Reference::Registry(name) => Ok(Box::new(registry::Registry::open(name, &options.registry)?)),
         #[cfg(feature = "registry")]

@@ -243,7 +243,9 @@ impl Image {
         self
     }
 
-    fn config_json(&self) -> Value {
+    /// Returns the config.
+    #[must_use]
+    pub fn config_json(&self) -> Value {
         if ![CONFIG, DOCKER_CONFIG].contains(&self.config_media_type.as_str()) {
             return json!({});
         }

@@ -7,6 +7,7 @@
 //! * [`output`]: what a program did, as one printable value.
 //! * [`sandbox`]: hermetic runs of cfsctl in a directory that goes away.
 //! * [`tars`] and [`images`]: odd archives and images, the same bytes on every machine.
+//! * [`docker`]: what `docker save` writes, and a daemon that hands it out.
 //! * [`registry`]: a registry in memory that does what it should, or misbehaves on request.
 //! * [`sample`]: the sample image that ships with the project.
 //! * [`peers`]: the other implementations to compare with; [`docker_registry`] runs one of them.
@@ -23,6 +24,7 @@ pub mod output;
 pub mod sandbox;
 pub mod tars;
 pub mod images;
+pub mod docker;
 pub mod registry;
 pub mod sample;
 pub mod peers;

@@ -21,6 +21,9 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// A Docker image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// A layer that is a tar as it is.
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
 /// The compression that a media type claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {

@@ -63,7 +63,7 @@ impl Layout {
 }
 
 /// Opens a file for reading; refuses what is no regular file, so that a FIFO cannot hang us.
-fn open_file(path: &Path) -> Result<File, Error> {
+pub(super) fn open_file(path: &Path) -> Result<File, Error> {
     let fail = |source: io::Error| Error::source(Step::OpenSource, path.display(), source);
     let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
         .map_err(|errno| fail(errno.into()))?;

@@ -1,24 +1,19 @@
 //! A layout inside a tar, plain or compressed.
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek as _, SeekFrom},
-};
+use std::io::{self, Read};
 
 use oci_spec::image::{Descriptor, ImageIndex};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::{
-    decompress::Decompressor,
     digest::Digest,
     error::{Error, Step},
-    model::{MANIFEST_MAX, media_type::Compression, parse_index, platform::Platform},
+    model::{MANIFEST_MAX, parse_index, platform::Platform},
     reference::{InLayout, Reference},
 };
 
 use super::{
-    Chosen, Root, Source,
-    archive_index::ArchiveIndex,
+    Chosen, Root, Source, archive_file,
+    archive_index::{ArchiveIndex, Keep},
     layout::{check_version, read_bounded},
     select,
 };
@@ -38,46 +33,24 @@ impl OciArchive {
     /// # Errors
     /// [`Error::Source`] with the path; [`Error::NotALayout`].
     pub fn open(at: &InLayout) -> Result<Self, Error> {
-        let fail = |step: Step| move |source: io::Error| Error::source(step, at.path.display(), source);
-        let fd = openat(CWD, &at.path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-            .map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
-        let file = File::from(fd);
-        if file.metadata().map_err(fail(Step::OpenSource))?.is_dir() {
-            return Err(Error::NotALayout {
-                path: at.path.clone(),
-                reason: "it is a directory, not an archive; say oci: for it".to_owned(),
-            });
-        }
-        // It kept the opening of a FIFO from waiting; reading one must wait.
-        rustix::fs::fcntl_setfl(&file, OFlags::empty())
-            .map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
-        let file = uncompressed(file).map_err(fail(Step::ReadSource))?;
-        let members = ArchiveIndex::read(file).map_err(fail(Step::ReadSource))?;
+        let fail = |source: io::Error| Error::source(Step::ReadSource, at.path.display(), source);
+        let file = archive_file::open(&at.path)?.ok_or_else(|| Error::NotALayout {
+            path: at.path.clone(),
+            reason: "it is a directory, not an archive; say oci: for it".to_owned(),
+        })?;
+        let members = ArchiveIndex::read(file, Keep::Layout).map_err(fail)?;
         let read = |name: &str, max: u64| {
-            let member = members.open(name).ok_or_else(|| Error::NotALayout {
+            let (member, _) = members.open(name).ok_or_else(|| Error::NotALayout {
                 path: at.path.clone(),
                 reason: format!("it has no member {name}"),
             })?;
-            read_bounded(member, max).map_err(fail(Step::ReadSource))
+            read_bounded(member, max).map_err(fail)
         };
         check_version(&read("oci-layout", 4096)?, &at.path)?;
         let index = parse_index(&read("index.json", MANIFEST_MAX)?)
             .map_err(|source| Error::model(at.path.join("index.json").display(), source))?;
         Ok(Self { at: at.clone(), members, index })
     }
-}
-
-fn uncompressed(file: File) -> io::Result<File> {
-    let mut decompressor = Decompressor::new(&file)?;
-    if decompressor.compression() == Compression::None && file.metadata()?.is_file() {
-        drop(decompressor);
-        return Ok(file);
-    }
-    let mut spool = tempfile::tempfile_in("/var/tmp").or_else(|_| tempfile::tempfile())?;
-    io::copy(&mut decompressor, &mut spool)?;
-    drop(decompressor);
-    spool.seek(SeekFrom::Start(0))?;
-    Ok(spool)
 }
 
 impl Source for OciArchive {
@@ -100,7 +73,7 @@ impl Source for OciArchive {
             .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
         let name = format!("blobs/{}/{}", digest.algorithm(), digest.encoded());
         let member = self.members.open(&name);
-        member.map(|member| member as Box<dyn Read + Send>).ok_or_else(|| Error::BlobMissing {
+        member.map(|(member, _)| member as Box<dyn Read + Send>).ok_or_else(|| Error::BlobMissing {
             digest,
             place: format!("{} in {}", name, self.at.path.display()),
         })

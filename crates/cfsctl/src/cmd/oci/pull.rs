@@ -29,8 +29,8 @@ use crate::{
 /// Every blob is checked against its digest and size and every layer against its diff_id while the data flow by; what
 /// is here already is not read again. The image is tagged last, when all of it is durable.
 ///
-/// IMAGE is oci:DIRECTORY[:TAG] or oci-archive:FILE[:TAG]; docker://, docker-archive:, dir:, containers-storage: and
-/// docker-daemon: are fetched through skopeo.
+/// IMAGE is oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIRECTORY or
+/// docker-daemon:NAME; docker:// and containers-storage: are fetched through skopeo.
 ///
 /// Example: cfsctl oci pull oci:/srv/layouts/web:v1 web
 #[derive(Debug, Args)]

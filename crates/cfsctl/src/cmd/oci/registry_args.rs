@@ -3,7 +3,10 @@
 use std::{fmt, io::IsTerminal as _, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use composefs_oci::transport::SourceOptions;
+use composefs_oci::{
+    environment::Environment,
+    transport::{SourceOptions, docker_daemon::DaemonOptions},
+};
 
 use crate::ui::{self, error::Usage};
 
@@ -62,7 +65,8 @@ impl FromStr for Creds {
 impl RegistryArgs {
     /// What was typed as options of a medium; asks for the password that is missing.
     pub(crate) fn source_options(&self) -> anyhow::Result<SourceOptions> {
-        let mut options = SourceOptions::default();
+        let daemon = DaemonOptions::from_environment(&Environment::from_process());
+        let mut options = SourceOptions::default().docker(daemon);
         if self.tls_verify == Some(false) {
             options.proxy = options.proxy.tls(composefs_oci::transport::proxy::Tls::Unchecked);
         }

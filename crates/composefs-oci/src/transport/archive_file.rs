@@ -1,0 +1,76 @@
+//! Archives as files that can be read in any order: packed ones, and streams, go through an unnamed temporary.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use lzma_rust2::XzReader;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+use crate::{
+    decompress::{BUFFER, Decompressor},
+    error::{Error, Step},
+    model::media_type::Compression,
+};
+
+/// What xz may ask for, in KiB: its highest preset needs a quarter of this.
+const XZ_MEMORY_KIB: u32 = 256 << 10;
+const XZ_MAGIC: &[u8] = b"\xfd7zXZ\0";
+const BZIP2_MAGIC: &[u8] = b"BZh";
+
+/// Opens an archive and unpacks it if it is packed; `None` for a directory.
+pub(super) fn open(path: &Path) -> Result<Option<File>, Error> {
+    let fail = |step: Step| move |source: io::Error| Error::source(step, path.display(), source);
+    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+        .map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
+    let file = File::from(fd);
+    let kind = file.metadata().map_err(fail(Step::OpenSource))?.file_type();
+    if kind.is_dir() {
+        return Ok(None);
+    }
+    // It kept the opening of a FIFO from waiting; reading one must wait.
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
+    let Unpacked { packed, mut stream } = unpack(&file).map_err(fail(Step::ReadSource))?;
+    if packed || !kind.is_file() {
+        return spool(&mut stream).map(Some).map_err(fail(Step::ReadSource));
+    }
+    drop(stream);
+    Ok(Some(file))
+}
+
+/// Writes what comes into an unnamed file, unpacked.
+pub(super) fn spool_unpacked(stream: impl Read + Send) -> io::Result<File> {
+    spool(&mut unpack(stream)?.stream)
+}
+
+/// An archive's bytes, unpacked.
+struct Unpacked<'a> {
+    packed: bool,
+    stream: Box<dyn Read + Send + 'a>,
+}
+
+fn unpack<'a>(mut stream: impl Read + Send + 'a) -> io::Result<Unpacked<'a>> {
+    let mut start = Vec::new();
+    (&mut stream).take(XZ_MAGIC.len() as u64).read_to_end(&mut start)?;
+    if start.starts_with(BZIP2_MAGIC) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "packed with bzip2, which is not supported"));
+    }
+    let xz = start == XZ_MAGIC;
+    let stream = io::Cursor::new(start).chain(stream);
+    if xz {
+        let stream = io::BufReader::with_capacity(BUFFER, stream);
+        let stream = Box::new(XzReader::new_mem_limit(stream, true, XZ_MEMORY_KIB));
+        return Ok(Unpacked { packed: true, stream });
+    }
+    let stream = Decompressor::new(stream)?;
+    Ok(Unpacked { packed: stream.compression() != Compression::None, stream: Box::new(stream) })
+}
+
+fn spool(stream: &mut dyn Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile_in("/var/tmp").or_else(|_| tempfile::tempfile())?;
+    io::copy(stream, &mut file)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
+}
