@@ -14,6 +14,7 @@ macro_rules! targets {
 }
 
 targets! {
+    challenge: "../../../fuzz/fuzz_targets/challenge.rs",
     docker_archive: "../../../fuzz/fuzz_targets/docker_archive.rs",
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
     inflate: "../../../fuzz/fuzz_targets/inflate.rs",
