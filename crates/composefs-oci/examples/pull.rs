@@ -13,7 +13,7 @@ use composefs_oci::{
     environment::Environment,
     pull::{PullOptions, pull},
     reference::Reference,
-    transport::{self, registry::RegistryOptions},
+    transport::{self, SourceOptions, registry::RegistryOptions},
 };
 use rustix::fs::CWD;
 
@@ -34,8 +34,10 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, image] = &arguments[..] else { anyhow::bail!("usage: pull REPOSITORY IMAGE") };
     let reference: Reference = image.parse()?;
-    let registries = RegistryOptions::default().environment(Environment::from_process());
-    let source = transport::open(&reference, &transport::SourceOptions::default().registry(registries))?;
+    let environment = Environment::from_process();
+    let registries = RegistryOptions::default().environment(environment.clone());
+    let from = SourceOptions::default().registry(registries).environment(environment);
+    let source = transport::open(&reference, &from)?;
     init(CWD, path, &InitOptions::new(Algorithm::Sha256).insecure(true))?;
     let writer = Repository::open(CWD, path, &OpenOptions::default())?.into_writer()?;
     let options = PullOptions::default().tag(reference.to_string());

@@ -14,6 +14,7 @@ use std::{
 pub const VARIABLES: &[&str] = &[
     // The user's directories.
     "HOME",
+    "USER",
     "XDG_RUNTIME_DIR",
     "XDG_CONFIG_HOME",
     "XDG_CACHE_HOME",
@@ -25,7 +26,11 @@ pub const VARIABLES: &[&str] = &[
     "CONTAINERS_REGISTRIES_CONF",
     "CONTAINERS_STORAGE_CONF",
     "CONTAINERS_STORAGE_ROOT",
+    "STORAGE_DRIVER",
     "STORAGE_OPTS",
+    // In the user namespace of `podman unshare` one is root, and the store is still one's own.
+    "_CONTAINERS_USERNS_CONFIGURED",
+    "_CONTAINERS_ROOTLESS_UID",
     // Settings of Docker.
     "DOCKER_CONFIG",
     "DOCKER_HOST",

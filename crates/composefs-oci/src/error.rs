@@ -9,6 +9,7 @@ use crate::{
     model::ModelError,
     reference::ReferenceError,
     rootfs::MergeError,
+    transport::containers_storage::StorageError,
 };
 
 #[cfg(feature = "registry")]
@@ -26,6 +27,8 @@ pub enum Step {
     Write,
     /// Starting a thread.
     Spawn,
+    /// Locking a file of the medium.
+    Lock,
 }
 
 impl fmt::Display for Step {
@@ -35,6 +38,7 @@ impl fmt::Display for Step {
             Self::ReadSource => "read",
             Self::Write => "write",
             Self::Spawn => "start a thread for",
+            Self::Lock => "lock",
         })
     }
 }
@@ -61,6 +65,14 @@ pub enum Error {
         place: String,
         /// Why it did not work.
         source: io::Error,
+    },
+    /// A store of podman's.
+    #[error("{place}")]
+    Storage {
+        /// Which store, file or layer.
+        place: String,
+        /// What is wrong.
+        source: StorageError,
     },
     /// A directory or archive that is no OCI layout.
     #[error("{} is no OCI layout: {reason}", path.display())]
@@ -302,6 +314,10 @@ impl Error {
         Self::Source { step, place: place.to_string(), source }
     }
 
+    pub(crate) fn storage(place: impl fmt::Display, source: StorageError) -> Self {
+        Self::Storage { place: place.to_string(), source }
+    }
+
     pub(crate) fn stream(subject: impl fmt::Display, source: SplitstreamError) -> Self {
         Self::Stream { subject: subject.to_string(), source: Box::new(source) }
     }
@@ -353,6 +369,10 @@ impl Error {
             Self::Registry(error) => error.hint(),
             #[cfg(feature = "registry")]
             Self::Hosts(error) => error.hint(),
+            Self::Storage { source, .. } => source.hint(),
+            Self::BlobRead { source, .. } => {
+                source.get_ref().and_then(|inner| inner.downcast_ref::<StorageError>())?.hint()
+            }
             Self::NoSuchImage { present, .. } if !present.is_empty() => {
                 Some(format!("there are: {}", present.join(", ")))
             }

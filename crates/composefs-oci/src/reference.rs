@@ -14,12 +14,14 @@ use crate::digest::ManifestDigest;
 mod docker;
 mod registry;
 mod short;
+mod storage;
 
 pub use docker::{ArchiveSelect, DaemonImage, InDockerArchive};
 #[cfg(feature = "registry")]
 pub(crate) use registry::looks_like_domain;
 pub use registry::{NameError, RegistryReference};
 pub use short::ShortName;
+pub use storage::{InStorage, StoreChoice};
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub enum Reference {
     Registry(RegistryReference),
     /// An image whose registry follows from settings.
     ShortName(ShortName),
+    /// An image in a store of podman's.
+    ContainersStorage(InStorage),
     /// A transport that only the proxy speaks; the whole text, as skopeo takes it.
     Proxy(String),
 }
@@ -137,7 +141,9 @@ impl FromStr for Reference {
             "dir" => Ok(Self::Dir(name.into())),
             "docker-archive" => InDockerArchive::parse(name, text).map(Self::DockerArchive),
             "docker-daemon" => DaemonImage::parse(name, text).map(Self::DockerDaemon),
-            "containers-storage" => Ok(Self::Proxy(text.to_owned())),
+            "containers-storage" => InStorage::parse(name)
+                .map(Self::ContainersStorage)
+                .ok_or_else(|| ReferenceError::Empty(text.to_owned())),
             _ => Self::bare(text),
         }
     }
@@ -218,6 +224,7 @@ impl fmt::Display for Reference {
             Self::DockerDaemon(image) => write!(f, "docker-daemon:{image}"),
             Self::Registry(name) => write!(f, "docker://{name}"),
             Self::ShortName(name) => write!(f, "{name}"),
+            Self::ContainersStorage(at) => write!(f, "containers-storage:{at}"),
             Self::Proxy(text) => f.write_str(text),
         }
     }

@@ -2,6 +2,7 @@
 
 mod archive_file;
 mod archive_index;
+pub mod containers_storage;
 pub mod layout;
 pub mod oci_archive;
 pub mod dir;
@@ -17,7 +18,13 @@ use std::io::Read;
 
 use oci_spec::image::Descriptor;
 
-use crate::{digest::Digest, error::Error, model::platform::Platform, reference::Reference};
+use crate::{
+    digest::Digest,
+    environment::Environment,
+    error::Error,
+    model::platform::Platform,
+    reference::{InStorage, Reference},
+};
 
 use layout::read_document;
 
@@ -99,9 +106,18 @@ pub struct SourceOptions {
     /// How skopeo's proxy is run.
     #[cfg(feature = "proxy")]
     pub proxy: proxy::ProxyOptions,
+    /// Where the settings of podman's store are looked for; by default there are none.
+    pub environment: Environment,
 }
 
 impl SourceOptions {
+    /// Sets where the settings of podman's store are looked for.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
     /// Sets where Docker's daemon is.
     #[must_use]
     pub fn docker(mut self, options: docker_daemon::DaemonOptions) -> Self {
@@ -139,6 +155,7 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
         Reference::DockerDaemon(image) => {
             Ok(Box::new(docker_daemon::DockerDaemon::open(image, &options.docker)?))
         }
+        Reference::ContainersStorage(at) => open_storage(at, options),
         #[cfg(feature = "registry")]
         Reference::Registry(name) => Ok(Box::new(registry::Registry::open(name, &options.registry)?)),
         #[cfg(feature = "registry")]
@@ -152,5 +169,19 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
         _ => Ok(Box::new(proxy::Proxy::open(reference.to_string(), options.proxy.clone())?)),
         #[cfg(not(feature = "proxy"))]
         _ => Err(Error::NeedsProxy { reference: reference.to_string() }),
+    }
+}
+
+/// Opens podman's store, through skopeo if its driver is one that we don't read.
+fn open_storage(at: &InStorage, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
+    match containers_storage::ContainersStorage::open(at, &options.environment) {
+        Ok(storage) => Ok(Box::new(storage)),
+        #[cfg(feature = "proxy")]
+        Err(Error::Storage { source: fault @ containers_storage::StorageError::Driver(_), .. }) => {
+            let name = format!("containers-storage:{at}");
+            let proxy = proxy::Proxy::open(name, options.proxy.clone())?;
+            Ok(Box::new(proxy.warning(format!("{fault}; skopeo reads it"))))
+        }
+        Err(error) => Err(error),
     }
 }

@@ -23,6 +23,7 @@ targets! {
     rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
+    storage: "../../../fuzz/fuzz_targets/storage.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",
 }
 

@@ -65,6 +65,7 @@ impl ProxyOptions {
 pub struct Proxy {
     reference: String,
     options: ProxyOptions,
+    warning: Option<String>,
     // Before the runtime: what ends the process still needs it.
     session: Mutex<Option<Arc<Session>>>,
     runtime: Runtime,
@@ -98,7 +99,14 @@ impl Proxy {
             .enable_all()
             .build()
             .map_err(|source| Error::source(Step::Spawn, &reference, source))?;
-        Ok(Self { reference, options, session: Mutex::new(None), runtime })
+        Ok(Self { reference, options, warning: None, session: Mutex::new(None), runtime })
+    }
+
+    /// Says with the manifest why skopeo is asked.
+    #[must_use]
+    pub fn warning(mut self, text: impl Into<String>) -> Self {
+        self.warning = Some(text.into());
+        self
     }
 
     fn error(&self, step: &'static str) -> impl Fn(containers_image_proxy::Error) -> Error + '_ {
@@ -179,7 +187,7 @@ impl Source for Proxy {
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         let session = self.session(platform)?;
         let digest = session.manifest.digest().digest().clone();
-        Ok(Chosen { bytes: session.manifest.bytes().to_vec(), digest, warning: None })
+        Ok(Chosen { bytes: session.manifest.bytes().to_vec(), digest, warning: self.warning.clone() })
     }
 
     fn kept_as(&self, layer: &Descriptor) -> Result<Option<Descriptor>, Error> {

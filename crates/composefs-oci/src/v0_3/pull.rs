@@ -11,6 +11,7 @@ use composefs::{
 
 use super::{bars, commit, frozen};
 use crate::{
+    environment::Environment,
     error::{Error, Step},
     ident,
     pull::PullOptions,
@@ -44,12 +45,10 @@ fn blocking<ObjectID: FsVerityHashValue>(
 ) -> Result<(Sha256Digest, ObjectID), Error> {
     let config_ref = reference.filter(|name| !is_ours(name)).map(RefName::new).transpose()?;
     // As 0.3 did by way of skopeo, this sees the variables and files of whoever runs it.
-    let options = transport::SourceOptions::default();
+    let environment = Environment::from_process();
+    let options = transport::SourceOptions::default().environment(environment.clone());
     #[cfg(feature = "registry")]
-    let options = options.registry(
-        transport::registry::RegistryOptions::default()
-            .environment(crate::environment::Environment::from_process()),
-    );
+    let options = options.registry(transport::registry::RegistryOptions::default().environment(environment));
     let source = transport::open(&imgref.parse::<Reference>()?, &options)?;
     let mut options = PullOptions::default();
     if let Some(reference) = reference {

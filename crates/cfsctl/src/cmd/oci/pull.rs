@@ -29,8 +29,8 @@ use crate::{
 /// Every blob is checked against its digest and size and every layer against its diff_id while the data flow by; what
 /// is here already is not read again. The image is tagged last, when all of it is durable.
 ///
-/// IMAGE is oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIRECTORY or
-/// docker-daemon:NAME; docker:// and containers-storage: are fetched through skopeo.
+/// IMAGE is oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIRECTORY,
+/// containers-storage:NAME or docker-daemon:NAME; docker:// is fetched through skopeo.
 ///
 /// Example: cfsctl oci pull oci:/srv/layouts/web:v1 web
 #[derive(Debug, Args)]
@@ -45,8 +45,8 @@ pub(crate) struct Pull {
     /// Refuse anything but this manifest (sha256:…); with --bootable and bare hex: the boot image to arrive at
     #[arg(long, value_name = "DIGEST")]
     expected_digest: Option<String>,
-    /// How containers-storage: is read; this version always reads it through skopeo
-    #[arg(long, value_name = "HOW", default_value = "disabled")]
+    /// How containers-storage: is read
+    #[arg(long, value_name = "HOW", default_value = "auto")]
     local_fetch: LocalFetch,
     /// The platform to take of several, OS/ARCH or OS/ARCH/VARIANT; default: this machine's
     #[arg(long, value_name = "PLATFORM")]
@@ -66,7 +66,7 @@ pub(crate) struct Pull {
 enum LocalFetch {
     /// Through skopeo
     Disabled,
-    /// Natively
+    /// Natively; through skopeo where the store's driver is none that we read
     Auto,
     /// Natively and without copying
     Zerocopy,
@@ -102,9 +102,7 @@ struct Objects {
 impl Pull {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         if self.local_fetch == LocalFetch::Zerocopy {
-            bail!(
-                "this version reads containers-storage through skopeo, which copies; leave out --local-fetch=zerocopy"
-            );
+            bail!("this version copies the files of a layer; leave out --local-fetch=zerocopy");
         }
         let tag = self.name.as_deref().unwrap_or(&self.image);
         let (expected, expected_boot) = self.expected()?;
@@ -128,7 +126,10 @@ impl Pull {
         if let Some(version) = app.global.erofs_version {
             options = options.formats(vec![version.into()]);
         }
-        let reference: Reference = self.image.parse()?;
+        let mut reference: Reference = self.image.parse()?;
+        if self.local_fetch == LocalFetch::Disabled && matches!(reference, Reference::ContainersStorage(_)) {
+            reference = Reference::Proxy(reference.to_string());
+        }
         let observer = app.observer();
         let context = || format!("pull {}", self.image);
         let source = transport::open(&reference, &self.registry.source_options()?).with_context(context)?;

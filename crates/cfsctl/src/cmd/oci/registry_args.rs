@@ -65,8 +65,9 @@ impl FromStr for Creds {
 impl RegistryArgs {
     /// What was typed as options of a medium; asks for the password that is missing.
     pub(crate) fn source_options(&self) -> anyhow::Result<SourceOptions> {
-        let daemon = DaemonOptions::from_environment(&Environment::from_process());
-        let mut options = SourceOptions::default().docker(daemon);
+        let environment = Environment::from_process();
+        let daemon = DaemonOptions::from_environment(&environment);
+        let mut options = SourceOptions::default().docker(daemon).environment(environment);
         if self.tls_verify == Some(false) {
             options.proxy = options.proxy.tls(composefs_oci::transport::proxy::Tls::Unchecked);
         }
