@@ -25,7 +25,7 @@ pub mod pull;
 pub mod v0_3;
 
 pub use error::{Error, Step};
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 pub use v0_3::pull;
 pub use v0_3::{
     image, import_layer, ls_layer, mount, open_config, open_config_shallow, seal, tar, write_config,

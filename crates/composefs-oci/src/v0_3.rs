@@ -8,13 +8,13 @@
 pub mod tar;
 pub mod image;
 mod config;
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 mod pull;
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 mod bars;
 
 pub use config::{open_config, open_config_shallow, seal, write_config};
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 pub use pull::pull;
 
 use std::{

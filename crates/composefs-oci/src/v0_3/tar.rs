@@ -5,5 +5,5 @@ mod split;
 
 pub use entry::{TarEntry, TarItem, get_entry};
 pub use split::split;
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 pub use split::split_async;

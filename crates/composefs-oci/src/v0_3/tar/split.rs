@@ -68,7 +68,7 @@ pub fn split<ObjectID: FsVerityHashValue>(
 ///
 /// # Errors
 /// As [`split`].
-#[cfg(feature = "proxy")]
+#[cfg(any(feature = "proxy", feature = "registry"))]
 pub async fn split_async<ObjectID: FsVerityHashValue>(
     mut tar_stream: impl tokio::io::AsyncRead + Unpin,
     writer: &mut SplitStreamWriter<ObjectID>,
