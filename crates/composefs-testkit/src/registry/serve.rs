@@ -246,6 +246,8 @@ impl<W: Write> Sender<'_, W> {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let piece = self.pace.as_ref().map_or(PIECE, |pace| pace.piece());
         for piece in bytes.chunks(piece) {
+            // Before it goes out: whoever has received everything may look at once.
+            self.entry.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
             if self.chunked {
                 write!(self.out, "{:x}\r\n", piece.len())?;
             }
@@ -253,7 +255,6 @@ impl<W: Write> Sender<'_, W> {
             if self.chunked {
                 self.out.write_all(b"\r\n")?;
             }
-            self.entry.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
             if let Some(pace) = &mut self.pace {
                 pace.keep(piece.len());
             }
