@@ -72,6 +72,12 @@ pub trait Source: Send + Sync {
         read_document(descriptor, max, |descriptor| self.blob(descriptor))
     }
 
+    /// Tells whether what came wrong may come right when it is asked for again, as over a network. Whoever checks
+    /// does that once.
+    fn gives_afresh(&self) -> bool {
+        false
+    }
+
     /// Finds the manifest that the reference and the platform mean.
     ///
     /// # Errors
@@ -87,7 +93,8 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// Opens a blob. It is called from several threads at once.
+    /// Opens a blob. It is called from several threads at once. While a medium waits for bytes, reading may be
+    /// [interrupted](std::io::ErrorKind::Interrupted) now and then, and goes on with the next read.
     ///
     /// # Errors
     /// [`Error::BlobMissing`], [`Error::Source`].

@@ -271,7 +271,15 @@ fn import_one(
             result => return result,
         }
     }
-    importing.run("layer", &mut source.blob(descriptor)?)
+    match importing.run("layer", &mut source.blob(descriptor)?) {
+        // Whatever was made of the wrong bytes has no name. What is wrong twice is wrong there.
+        Err(Error::BlobMismatch { digest: wrong, fault }) if wrong == digest && source.gives_afresh() => {
+            let reason = format!("blob {wrong}: {fault}");
+            observer.event(&Event::Retry { name: digest.as_str(), reason: &reason, delay: Duration::ZERO });
+            importing.run("layer", &mut source.blob(descriptor)?)
+        }
+        result => result,
+    }
 }
 
 /// A layer on its way in.
@@ -322,10 +330,16 @@ struct Stoppable<'a, R> {
 
 impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("the pull was asked to stop"));
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other("the pull was asked to stop"));
+            }
+            match self.inner.read(buffer) {
+                // So does a medium that waits for its next bytes, now and then.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
-        self.inner.read(buffer)
     }
 }
 
