@@ -14,9 +14,9 @@ pub mod fault;
 pub mod hosts;
 pub mod proxies;
 mod pull;
+pub mod ranged;
 mod redirect;
 mod referrers;
-#[allow(dead_code, reason = "its budget is renewed by ranges, which come next")]
 pub mod retry;
 pub mod tls;
 #[allow(dead_code, reason = "pushing comes next")]
@@ -51,6 +51,7 @@ use super::{Chosen, Document, Root, Source, layout::read_document, select};
 use client::Client;
 use fault::Failure;
 use hosts::RegistriesConf;
+use ranged::{BlobOrigin, Download, Plan, SplitOptions, Traffic};
 use retry::RetryOptions;
 
 pub use fault::RegistryError;
@@ -85,6 +86,8 @@ pub struct RegistryOptions {
     pub tls_verify: Option<bool>,
     /// How often something is tried again.
     pub retries: RetryOptions,
+    /// When blobs are split over several connections.
+    pub split: SplitOptions,
     /// What we call ourselves.
     pub user_agent: String,
     /// How long a connection may take to come about.
@@ -102,6 +105,7 @@ impl Default for RegistryOptions {
             cert_dir: None,
             tls_verify: None,
             retries: RetryOptions::default(),
+            split: SplitOptions::default(),
             user_agent: USER_AGENT.to_owned(),
             connect_timeout: CONNECT_TIMEOUT,
             read_timeout: READ_TIMEOUT,
@@ -152,6 +156,13 @@ impl RegistryOptions {
         self
     }
 
+    /// Sets when blobs are split over several connections.
+    #[must_use]
+    pub fn split(mut self, split: SplitOptions) -> Self {
+        self.split = split;
+        self
+    }
+
     /// Sets what we call ourselves.
     #[must_use]
     pub fn user_agent(mut self, name: impl Into<String>) -> Self {
@@ -175,6 +186,8 @@ pub struct Registry {
     /// The first of them that has answered for the image.
     first: AtomicUsize,
     retries: RetryOptions,
+    split: SplitOptions,
+    traffic: Traffic,
     known: Mutex<Known>,
     /// Ends in the background: it may be dropped where another runtime runs.
     runtime: Option<Runtime>,
@@ -247,6 +260,8 @@ impl Registry {
             places,
             first: AtomicUsize::new(0),
             retries: options.retries.clone(),
+            split: options.split.clone(),
+            traffic: Traffic::default(),
             known: Mutex::default(),
             runtime: Some(runtime),
         })
@@ -322,11 +337,19 @@ impl Registry {
     }
 
     /// Opens a blob at one of the places, else, of a foreign layer, at one of the addresses its descriptor names.
-    fn fetched_blob(&self, descriptor: &Descriptor, digest: &Digest) -> Result<pull::Pieces, Error> {
+    fn fetched_blob(&self, descriptor: &Descriptor, digest: &Digest) -> Result<Download<BlobOrigin>, Error> {
         let Some(runtime) = &self.runtime else { return Err(Error::Connections("closed".to_owned())) };
         let handle = runtime.handle();
-        let found = self
-            .somewhere(&async |client| Ok(pull::blob(handle, client, digest, None, &self.retries).await?));
+        let plan = Plan {
+            size: descriptor.size(),
+            retries: self.retries.clone(),
+            split: self.split.clone(),
+            traffic: self.traffic.clone(),
+        };
+        let found = self.somewhere(&async |client| {
+            let origin = BlobOrigin::new(Arc::clone(client), digest, None);
+            Ok(ranged::open(handle, origin, plan.clone()).await?)
+        });
         let error = match found {
             Ok(pieces) => return Ok(pieces),
             Err(error) => error,
@@ -334,8 +357,8 @@ impl Registry {
         let urls = descriptor.urls().iter().flatten().filter_map(|url| url.parse::<reqwest::Url>().ok());
         if let Some(client) = self.places.last() {
             for url in urls.filter(|url| url.scheme() == "https").take(URLS_MAX) {
-                let pieces = runtime.block_on(pull::blob(handle, client, digest, Some(&url), &self.retries));
-                match pieces {
+                let origin = BlobOrigin::new(Arc::clone(client), digest, Some(url));
+                match runtime.block_on(ranged::open(handle, origin, plan.clone())) {
                     Ok(pieces) => return Ok(pieces),
                     Err(Failure { error, .. }) => {
                         tracing::debug!(fault = %error.fault, "the foreign layer is not there either");
@@ -398,10 +421,18 @@ impl Source for Registry {
                 }
             })?
         } else {
-            read_document(descriptor, max, |descriptor| self.blob(descriptor))?
+            let read = || read_document(descriptor, max, |descriptor| self.blob(descriptor));
+            match read() {
+                Err(Error::BlobMismatch { .. }) => read()?,
+                result => result?,
+            }
         };
         self.remember(&digest, &bytes);
         Ok(bytes)
+    }
+
+    fn gives_afresh(&self) -> bool {
+        true
     }
 
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {

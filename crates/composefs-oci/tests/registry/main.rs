@@ -6,6 +6,7 @@ mod lab;
 
 mod debian;
 mod documents;
+mod downloads;
 mod faults;
 mod foreign;
 mod lists;
@@ -14,3 +15,4 @@ mod mirrors;
 mod platforms;
 mod proxies;
 mod redirects;
+mod splits;

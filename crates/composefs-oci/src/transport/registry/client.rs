@@ -86,6 +86,16 @@ impl Request {
         self.headers.append(name, value);
         self
     }
+
+    /// Asks for a range, if there is one, of the version that `if_range` names.
+    fn range(self, range: Option<ByteRange>, if_range: Option<&str>) -> Self {
+        let Some((first, last)) = range else { return self };
+        let last = last.map_or_else(String::new, |last| last.to_string());
+        let range = HeaderValue::from_str(&format!("bytes={first}-{last}")).map(|value| (RANGE, value));
+        let if_range =
+            if_range.and_then(|etag| HeaderValue::from_str(etag).ok()).map(|value| (IF_RANGE, value));
+        range.into_iter().chain(if_range).fold(self, |request, (name, value)| request.header(name, value))
+    }
 }
 
 /// Bytes of a blob: the first, and the last if it is not the end.
@@ -160,6 +170,12 @@ impl Client {
     pub(super) fn senseless(&self, asked: &Asked, reason: &str) -> Failure {
         let host = self.settled.get().unwrap_or(&self.with_tls);
         self.subject(asked, &host_and_port(host)).senseless(reason)
+    }
+
+    /// Makes an error of a body that ended before it should.
+    pub(super) fn early(&self, asked: &Asked) -> Failure {
+        let host = self.settled.get().unwrap_or(&self.with_tls);
+        self.subject(asked, &host_and_port(host)).early()
     }
 
     /// Returns what to ask for to get to an address that the registry named, by its path and query: behind a proxy
@@ -286,16 +302,7 @@ impl Client {
         if_range: Option<&str>,
     ) -> Result<Answer, Failure> {
         let asked = Asked::Blob(digest.to_string());
-        let mut request = Request::get(asked, format!("blobs/{digest}"));
-        if let Some((first, last)) = range {
-            let last = last.map_or_else(String::new, |last| last.to_string());
-            if let Ok(value) = HeaderValue::from_str(&format!("bytes={first}-{last}")) {
-                request = request.header(RANGE, value);
-            }
-            if let Some(value) = if_range.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-                request = request.header(IF_RANGE, value);
-            }
-        }
+        let request = Request::get(asked, format!("blobs/{digest}")).range(range, if_range);
         let reply = match self.known_place(digest, &request).await {
             Some(reply) => reply,
             None => self.send(&request).await?,
@@ -328,11 +335,17 @@ impl Client {
 
     /// Asks for a blob at an address outside of the registry, which its descriptor names; nobody's credentials go
     /// there.
-    pub(super) async fn foreign_blob(&self, digest: &Digest, url: &Url) -> Result<Answer, Failure> {
-        let request = Request::get(Asked::Blob(digest.to_string()), "");
+    pub(super) async fn foreign_blob(
+        &self,
+        digest: &Digest,
+        url: &Url,
+        range: Option<ByteRange>,
+        if_range: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let request = Request::get(Asked::Blob(digest.to_string()), "").range(range, if_range);
         let reply = self.call_elsewhere(&request, url, false).await?;
         let reply = self.judged(&request, reply).await?;
-        self.understood(&request.asked, None, reply)
+        self.understood(&request.asked, range, reply)
     }
 
     /// Sends a request to an address outside of the registry.

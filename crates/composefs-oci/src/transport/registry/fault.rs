@@ -311,6 +311,11 @@ impl Failure {
         Self { error, transient: false, retry_after: None, unconnected: false }
     }
 
+    /// Tells whether it is an answer that makes no sense.
+    pub(super) const fn is_senseless(&self) -> bool {
+        matches!(self.error.fault, Fault::Answer { .. })
+    }
+
     /// Makes it one that came after the registry had answered.
     pub(super) fn later(self) -> Self {
         Self { unconnected: false, ..self }
@@ -343,6 +348,13 @@ impl Subject<'_> {
     /// Makes a failure of an answer that makes no sense.
     pub(super) fn senseless(&self, reason: impl Into<String>) -> Failure {
         Failure::fatal(self.error(Fault::Answer { host: self.host.to_owned(), reason: reason.into() }))
+    }
+
+    /// Makes the failure of a body that ended before it should.
+    pub(super) fn early(&self) -> Failure {
+        let cause = io::Error::new(io::ErrorKind::UnexpectedEof, "the answer ended early");
+        let fault = Fault::Broken { host: self.host.to_owned(), source: Box::new(cause) };
+        Failure { transient: true, ..Failure::fatal(self.error(fault)) }
     }
 
     /// Judges an answer whose status is no success.

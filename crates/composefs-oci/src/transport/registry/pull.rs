@@ -1,22 +1,9 @@
-//! Manifests and blobs out of a registry.
+//! Manifests and other documents out of a registry.
 //!
 //! # Format
 //! `docs/formats/transports.md`, section 2.
 
-use std::{
-    io::{self, Read},
-    sync::Arc,
-};
-
-use bytes::Bytes;
-use reqwest::{
-    Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
-};
-use tokio::{
-    runtime::Handle,
-    sync::mpsc::{Receiver, Sender, channel},
-};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 
 use crate::{
     digest::Digest,
@@ -26,8 +13,8 @@ use crate::{
 };
 
 use super::{
-    client::{Answer, Client, Request},
-    fault::{Asked, Failure, RegistryError, read_bounded},
+    client::{Client, Request},
+    fault::{Asked, read_bounded},
     retry::{Budget, RetryOptions},
 };
 
@@ -40,8 +27,6 @@ const ACCEPTED: &[&str] = &[
     media_type::DOCKER_SCHEMA1_SIGNED,
     media_type::DOCKER_SCHEMA1,
 ];
-/// Pieces of a blob that wait for the reader; one is at most about 400 KiB.
-const QUEUE: usize = 8;
 
 /// Gets a manifest or index by tag or digest; checks it against the digest, if it is one.
 ///
@@ -107,81 +92,5 @@ pub(super) async fn document(
             Err(failure) => failure,
         };
         budget.wait(failure).await?;
-    }
-}
-
-/// Opens a blob; its bytes come over a queue. `foreign` is an address outside of the registry, of a layer that
-/// registries don't have.
-///
-/// # Errors
-/// [`Failure`] if it does not begin to come.
-pub(super) async fn blob(
-    runtime: &Handle,
-    client: &Arc<Client>,
-    digest: &Digest,
-    foreign: Option<&Url>,
-    retries: &RetryOptions,
-) -> Result<Pieces, Failure> {
-    let mut budget = Budget::new(retries);
-    let answer = loop {
-        let answer = match foreign {
-            Some(url) => client.foreign_blob(digest, url).await,
-            None => client.blob(digest, None, None).await,
-        };
-        match answer {
-            Ok(answer) => break answer,
-            Err(failure) => budget.wait(failure).await?,
-        }
-    };
-    let (to_reader, pieces) = channel(QUEUE);
-    let (client, asked) = (Arc::clone(client), Asked::Blob(digest.to_string()));
-    runtime.spawn(async move {
-        if let Err(failure) = fetch(&client, &asked, answer, &to_reader).await {
-            // Nobody may be there to be told.
-            let _ = to_reader.send(Err(failure.error)).await;
-        }
-    });
-    Ok(Pieces { pieces, current: Bytes::new() })
-}
-
-/// Sends a blob in pieces; ends early and well if nobody takes them.
-async fn fetch(
-    client: &Client,
-    asked: &Asked,
-    answer: Answer,
-    to_reader: &Sender<Result<Bytes, RegistryError>>,
-) -> Result<(), Failure> {
-    let (Answer::Whole { mut response, host, .. } | Answer::Part { mut response, host, .. }) = answer else {
-        return Ok(());
-    };
-    let subject = client.subject(asked, &host);
-    while let Some(piece) = response.chunk().await.map_err(|error| subject.broken(error))? {
-        if to_reader.send(Ok(piece)).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// A blob as it comes out of the queue.
-#[derive(Debug)]
-pub(super) struct Pieces {
-    pieces: Receiver<Result<Bytes, RegistryError>>,
-    current: Bytes,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.current = piece.map_err(io::Error::other)?,
-                None => return Ok(0),
-            }
-        }
-        let piece = self.current.split_to(self.current.len().min(buffer.len()));
-        if let Some(to) = buffer.get_mut(..piece.len()) {
-            to.copy_from_slice(&piece);
-        }
-        Ok(piece.len())
     }
 }
