@@ -109,7 +109,9 @@ impl ReferenceError {
             Self::NoTransport(name) => Some(if Path::new(name).is_dir() {
                 format!("for the layout in this directory say oci:{name}")
             } else {
-                format!("for the archive say oci-archive:{name} or docker-archive:{name}")
+                format!(
+                    "for a layout say oci:{name}, for an archive oci-archive:{name} or docker-archive:{name}"
+                )
             }),
             Self::UnknownTransport(_) => Some(
                 "known are oci:, oci-archive:, docker://, docker-archive:, dir:, containers-storage: and docker-daemon:"

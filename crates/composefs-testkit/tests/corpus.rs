@@ -16,10 +16,12 @@ macro_rules! targets {
 targets! {
     challenge: "../../../fuzz/fuzz_targets/challenge.rs",
     docker_archive: "../../../fuzz/fuzz_targets/docker_archive.rs",
+    authfile: "../../../fuzz/fuzz_targets/authfile.rs",
     dumpfile: "../../../fuzz/fuzz_targets/dumpfile.rs",
     inflate: "../../../fuzz/fuzz_targets/inflate.rs",
     manifest: "../../../fuzz/fuzz_targets/manifest.rs",
     meta: "../../../fuzz/fuzz_targets/meta.rs",
+    registries: "../../../fuzz/fuzz_targets/registries.rs",
     rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",

@@ -59,12 +59,13 @@ fn references_that_are_none() {
     let mut session = Session::with_repository();
     sample::write(&session.sandbox.path("sample"));
     for reference in [
-        "nonsense",
+        "./nonsense",
+        "Nonsense",
         "oci:missing",
         "oci:sample:none",
         "oci-archive:missing.tar",
         "oci:",
-        "ftp:x",
+        "ftp:/x",
         "oci:sample/oci-layout",
     ] {
         session.see(["-q", "oci", "pull", reference]);
