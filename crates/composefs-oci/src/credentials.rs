@@ -189,22 +189,20 @@ impl Keychain {
         Self { environment: environment.clone(), given: options.credentials, must_exist, files }
     }
 
-    /// Returns what to tell the registry at `name`, `host[:port]/path`, that the user named; `None` means nothing.
+    /// Returns the same without what the user gave by hand: for mirrors, which are not whom the user meant.
+    #[must_use]
+    pub fn stored_only(self) -> Self {
+        Self { given: None, ..self }
+    }
+
+    /// Returns what to tell the registry at `name`, `host[:port]/path`; `None` means nothing.
     ///
     /// # Errors
     /// [`CredentialsError`]; a file that does not exist is none unless the user gave it.
     pub fn lookup(&self, name: &str) -> Result<Option<Credentials>, CredentialsError> {
-        match &self.given {
-            Some(given) => Ok(Some(given.clone())),
-            None => self.lookup_stored(name),
+        if let Some(given) = &self.given {
+            return Ok(Some(given.clone()));
         }
-    }
-
-    /// Returns what is stored for `name`; for mirrors, which are not whom the user meant by `--creds`.
-    ///
-    /// # Errors
-    /// As [`Keychain::lookup`].
-    pub fn lookup_stored(&self, name: &str) -> Result<Option<Credentials>, CredentialsError> {
         for (path, form) in &self.files {
             let Some(file) = self.read(path, *form)? else { continue };
             let found = file.find(name).map_err(|source| in_file(path, source))?;

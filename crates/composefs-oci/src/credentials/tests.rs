@@ -123,7 +123,7 @@ fn files_are_asked_in_podmans_order() {
     let options = options.credentials(Some(Credentials::basic("hand", "x")));
     let keychain = Keychain::new(&environment, options);
     assert_eq!(shown(&keychain.lookup("other.io/a").unwrap().unwrap()), "hand/x");
-    assert_eq!(shown(&keychain.lookup_stored("h.io/a").unwrap().unwrap()), "given/x");
+    assert_eq!(shown(&keychain.stored_only().lookup("h.io/a").unwrap().unwrap()), "given/x");
     let options = KeychainOptions::default().authfile(Some(lab.at("none.json")));
     let error = Keychain::new(&environment, options).lookup("h.io/a").unwrap_err();
     assert!(matches!(error, CredentialsError::NoSuchFile(_)));
@@ -209,7 +209,7 @@ fn entries_of_every_kind() {
         ("{\"auth\":\"!!\"}", "entry `h.io`: `auth` is not base64"),
         ("{\"auth\":\"bm9jb2xvbg==\"}", "entry `h.io`: `auth` is not a user and a password"),
         ("{\"auth\":\"/zo=\"}", "entry `h.io`: `auth` is not text"),
-        ("{\"auth\":{\"x\":\"gehe:im\"}}", "not the JSON of credentials, at line 1 column 27"),
+        ("{\"auth\":{\"x\":\"gehe:im\"}}", "not the JSON of credentials, at line 1 column 25"),
     ] {
         let error = with(entry).unwrap_err();
         assert_eq!(std::error::Error::source(&error).unwrap().to_string(), reason);

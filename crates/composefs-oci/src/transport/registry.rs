@@ -12,6 +12,7 @@ mod client;
 mod connect;
 pub mod fault;
 pub mod hosts;
+mod login;
 pub mod proxies;
 mod pull;
 pub mod ranged;
@@ -55,6 +56,7 @@ use ranged::{BlobOrigin, Download, Plan, SplitOptions, Traffic};
 use retry::RetryOptions;
 
 pub use fault::RegistryError;
+pub use login::check_login;
 
 /// What this program calls itself unless it is told otherwise.
 const USER_AGENT: &str = concat!("composefs-oci/", env!("CARGO_PKG_VERSION"));

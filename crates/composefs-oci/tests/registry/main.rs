@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod check_login;
 mod debian;
 mod documents;
 mod downloads;

@@ -156,6 +156,12 @@ impl Client {
         })
     }
 
+    /// Sets what it goes by in messages.
+    pub(super) fn called(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
     /// Returns registry and repository.
     pub(super) fn name(&self) -> &str {
         &self.name

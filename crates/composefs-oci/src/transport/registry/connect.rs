@@ -38,6 +38,25 @@ impl<'a> Connector<'a> {
     /// # Errors
     /// [`Error::Tls`] for certificates that cannot be used, [`Error::Connections`].
     pub(super) fn client(&mut self, endpoint: &Endpoint) -> Result<Client, Error> {
+        let web = self.web(endpoint)?;
+        let (name, repository) = (endpoint.reference.name(), endpoint.reference.path());
+        let keychain = self.keychain.clone();
+        // What the user gives by hand is for the registry that the user names.
+        let keychain = if endpoint.mirror { keychain.stored_only() } else { keychain };
+        Client::new(endpoint, web, Auth::new(keychain, &name, repository))
+    }
+
+    /// Makes what asks a registry whether it takes the credentials given by hand; nothing is sent.
+    ///
+    /// # Errors
+    /// As [`Connector::client`].
+    pub(super) fn client_for_login(&mut self, endpoint: &Endpoint) -> Result<Client, Error> {
+        let web = self.web(endpoint)?;
+        let registry = endpoint.reference.domain();
+        Ok(Client::new(endpoint, web, Auth::new(self.keychain.clone(), registry, ""))?.called(registry))
+    }
+
+    fn web(&mut self, endpoint: &Endpoint) -> Result<Web, Error> {
         let insecure = self.options.tls_verify.map_or(endpoint.insecure, |verify| !verify);
         let verify = if insecure { Verify::Nothing } else { Verify::Full };
         let (environment, directory) = (&self.options.environment, self.options.cert_dir.as_deref());
@@ -48,14 +67,11 @@ impl<'a> Connector<'a> {
         };
         let own = Certificates::load(endpoint.reference.domain(), environment, directory)?;
         let elsewhere = own.without_identities();
-        let web = Web {
+        Ok(Web {
             own: self.http(client_config(verify, &roots, &own)?)?,
             elsewhere: self.http(client_config(verify, &roots, &elsewhere)?)?,
             insecure,
-        };
-        let (name, repository) = (endpoint.reference.name(), endpoint.reference.path());
-        let auth = Auth::new(self.keychain.clone(), &name, repository);
-        Client::new(endpoint, web, auth)
+        })
     }
 
     fn http(&self, tls: rustls::ClientConfig) -> Result<reqwest::Client, Error> {

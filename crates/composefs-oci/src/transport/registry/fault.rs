@@ -37,6 +37,8 @@ pub enum Asked {
     Referrers(String),
     /// A token from the place the registry named.
     Token,
+    /// Whether it takes a user and a password.
+    Login,
     /// That it takes a blob.
     Upload,
     /// That it takes a manifest under a tag or digest.
@@ -51,6 +53,7 @@ impl fmt::Display for Asked {
             Self::Tags => f.write_str("tags of"),
             Self::Referrers(digest) => write!(f, "referrers to {digest} in"),
             Self::Token => f.write_str("token for"),
+            Self::Login => f.write_str("log in to"),
             Self::Upload => f.write_str("upload of a blob to"),
             Self::Publish(wanted) => write!(f, "upload of manifest {wanted} to"),
         }
@@ -246,6 +249,10 @@ impl RegistryError {
             Fault::NoTls { .. } | Fault::Tls { .. } => {
                 "for a registry without TLS use --tls-verify=false, or `insecure = true` in \
                                     registries.conf"
+                    .to_owned()
+            }
+            Fault::Unauthorized { .. } | Fault::Denied { .. } if matches!(self.asked, Asked::Login) => {
+                "check the user and the password; some registries want an access token in its place"
                     .to_owned()
             }
             Fault::Unauthorized { given: false, .. } | Fault::Denied { given: false, .. } => {

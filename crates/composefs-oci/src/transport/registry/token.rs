@@ -37,6 +37,8 @@ const CLIENT_ID: &str = "composefs";
 /// What a request is for, as far as it needs other rights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
+    /// Being known, without rights to anything.
+    Login,
     /// Reading.
     Pull,
     /// Writing.
@@ -49,7 +51,7 @@ impl Purpose {
     /// Returns the scopes to ask for beside those of the challenge.
     fn scopes(&self, repository: &str, challenged: &[String]) -> Vec<String> {
         let mut scopes = challenged.to_vec();
-        if scopes.is_empty() {
+        if scopes.is_empty() && *self != Self::Login {
             let actions = if *self == Self::Pull { "pull" } else { "pull,push" };
             scopes.push(format!("repository:{repository}:{actions}"));
         }
@@ -153,7 +155,7 @@ impl Auth {
             let work = tokio::task::spawn_blocking(move || keychain.lookup(&name));
             match work.await {
                 Ok(Ok(found)) => Ok(found),
-                Ok(Err(error)) => Err(Box::new(error).into()),
+                Ok(Err(error)) => Err(Box::new(error) as super::fault::Cause),
                 Err(error) => Err(Box::new(error) as super::fault::Cause),
             }
         });
