@@ -249,7 +249,7 @@ impl Keychain {
     /// # Errors
     /// [`CredentialsError`].
     pub fn login(&self, name: &str, user: &str, password: &Secret) -> Result<Kept, CredentialsError> {
-        let key = key(name)?;
+        let key = registry_key(name)?;
         let host = auth_file::host(&key);
         let path = self.first()?;
         let (mut edit, file) = self.edit(path)?;
@@ -273,7 +273,7 @@ impl Keychain {
     /// # Errors
     /// [`CredentialsError::NotLoggedIn`] if nothing is, and what reading and writing give.
     pub fn logout(&self, name: &str) -> Result<Kept, CredentialsError> {
-        let key = key(name)?;
+        let key = registry_key(name)?;
         let path = self.first()?;
         let (mut edit, file) = self.edit(path)?;
         let removed = edit.remove(&key).map_err(|source| in_file(path, source))?;
@@ -379,8 +379,12 @@ fn servers(host: &str, form: Form) -> impl Iterator<Item = &str> {
     std::iter::once(first).chain(second)
 }
 
-/// Returns the key under which credentials of a registry, or a namespace of one, are stored.
-fn key(name: &str) -> Result<String, CredentialsError> {
+/// Returns the key under which credentials of a registry, or a namespace of one, are stored: what was typed without
+/// `https://` and slashes at its end, and the hub by one of its names.
+///
+/// # Errors
+/// [`CredentialsError::Name`].
+pub fn registry_key(name: &str) -> Result<String, CredentialsError> {
     let bare = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let bare = bare.trim_end_matches('/');
     let host = auth_file::host(bare);

@@ -9,6 +9,7 @@ mod import_layer;
 mod inspect;
 mod layer;
 mod linked_images;
+mod login;
 mod ls_layer;
 mod mount;
 mod pull;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Mount(mount::Mount),
     Fsck(fsck::Fsck),
     LinkedErofsImages(linked_images::LinkedErofsImages),
+    Login(login::Login),
+    Logout(login::Logout),
 }
 
 impl Command {
@@ -60,6 +63,8 @@ impl Command {
             Self::Mount(verb) => verb.run(app),
             Self::Fsck(verb) => return verb.run(app),
             Self::LinkedErofsImages(verb) => verb.run(app),
+            Self::Login(verb) => verb.run(app),
+            Self::Logout(verb) => verb.run(app),
         };
         done.map(|()| ExitCode::SUCCESS)
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, io, process::ExitCode};
 
 use composefs::mount::MountError;
-use composefs_oci::reference::ReferenceError;
+use composefs_oci::{credentials::CredentialsError, reference::ReferenceError};
 
 /// A verb found damage or a difference and has said all about it, but for what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .downcast_ref::<composefs_oci::Error>()
             .and_then(composefs_oci::Error::hint)
             .or_else(|| cause.downcast_ref::<composefs::Error>().and_then(composefs::Error::hint))
+            .or_else(|| cause.downcast_ref::<CredentialsError>().and_then(CredentialsError::hint))
             .or_else(|| cause.downcast_ref::<MountError>().and_then(MountError::hint))
             .or_else(|| cause.downcast_ref::<ReferenceError>().and_then(ReferenceError::hint))
     })

@@ -35,6 +35,7 @@ mod oci_import_layer;
 mod oci_inspect;
 mod oci_layer;
 mod oci_linked_erofs_images;
+mod oci_login;
 mod oci_ls_layer;
 mod oci_mount;
 mod oci_pull;
