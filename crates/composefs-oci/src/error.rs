@@ -92,6 +92,24 @@ pub enum Error {
         /// Why it is not.
         reason: String,
     },
+    /// A medium, or a name, that no image can be put under.
+    #[error("{reference} cannot be written: {reason}")]
+    NotADestination {
+        /// Where to.
+        reference: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// An index one of whose images is kept in another form than it says, so that it cannot be copied as it is.
+    #[error(
+        "{reference} has layer {layer} only in another form, and an index is copied as it is or not at all"
+    )]
+    KeptOtherwise {
+        /// The image.
+        reference: String,
+        /// The layer, as its manifest names it.
+        layer: Digest,
+    },
     /// Docker's daemon.
     #[error("ask the Docker daemon at {host} for {image}")]
     Daemon {

@@ -21,6 +21,7 @@ pub mod seal;
 pub mod boot;
 pub mod find;
 pub mod pull;
+pub mod copy;
 
 pub mod v0_3;
 

@@ -1,4 +1,4 @@
-//! Where images come from: a medium gives an index or a manifest, and blobs by descriptor.
+//! Where images come from, and where they go: a medium gives, or takes, an index or a manifest, and blobs by descriptor.
 
 mod archive_file;
 mod archive_index;
@@ -13,6 +13,7 @@ pub mod proxy;
 #[cfg(feature = "registry")]
 pub mod registry;
 pub mod select;
+mod sink;
 
 use std::io::Read;
 
@@ -27,6 +28,8 @@ use crate::{
 };
 
 use layout::read_document;
+
+pub use sink::{OpenBlob, Sink, SinkOptions, create};
 
 /// The bytes of a manifest, an index or a config, checked against the digest under which they were asked for.
 pub type Document = Vec<u8>;

@@ -1,6 +1,6 @@
 //! Files and directories: opening them without leaving the repository, and what survives a crash.
 //!
-//! For callers there is [`outside`]; the rest is the repository's own business.
+//! For callers there are [`outside`] and [`folder`]; the rest is the repository's own business.
 //!
 //! `publish` and `barrier` alone link, rename and sync, so the promise each makes after a power cut is
 //! written there and nowhere else.
@@ -11,6 +11,7 @@ pub(crate) mod publish;
 pub(crate) mod verity;
 pub(crate) mod lock;
 pub mod outside;
+pub mod folder;
 
 #[cfg(test)]
 pub(crate) mod trace {

@@ -3,6 +3,8 @@
 //! # Format
 //! `docs/formats/transports.md`, section 1.
 
+pub mod write;
+
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},

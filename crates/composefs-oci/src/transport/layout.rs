@@ -3,6 +3,8 @@
 //! # Format
 //! OCI image-spec, image layout.
 
+pub mod write;
+
 use std::{
     fs::File,
     io::{self, Read},

@@ -1,5 +1,7 @@
 //! A layout inside a tar, plain or compressed.
 
+pub mod write;
+
 use std::io::{self, Read};
 
 use oci_spec::image::{Descriptor, ImageIndex};

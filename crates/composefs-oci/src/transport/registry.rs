@@ -7,7 +7,7 @@
 //! `docs/formats/transports.md`, sections 2 to 6 and 8.
 
 pub mod challenge;
-#[allow(dead_code, reason = "parts of it are for ranges and for pushing, which come next")]
+#[allow(dead_code, reason = "where a part starts was checked before")]
 mod client;
 mod connect;
 pub mod fault;
@@ -16,11 +16,11 @@ mod login;
 pub mod proxies;
 mod pull;
 pub mod ranged;
+pub mod push;
 mod redirect;
 mod referrers;
 pub mod retry;
 pub mod tls;
-#[allow(dead_code, reason = "pushing comes next")]
 mod token;
 
 use std::{

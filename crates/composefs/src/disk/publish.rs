@@ -86,6 +86,11 @@ impl Modes {
         Self { umask_interferes: umask.is_none_or(|umask| umask & 0o755 != 0) }
     }
 
+    /// Leaves it to the umask: for files of the user's own.
+    pub(crate) const fn of_the_user() -> Self {
+        Self { umask_interferes: false }
+    }
+
     /// Gives a new file its mode, if the umask did not.
     pub(crate) fn apply_to_file(self, fd: impl AsFd) -> rustix::io::Result<()> {
         if self.umask_interferes { fchmod(fd, Self::FILE) } else { Ok(()) }

@@ -1,0 +1,205 @@
+//! An OCI layout directory as a destination: blobs first, `index.json` last.
+//!
+//! # Format
+//! OCI image-spec, image layout.
+
+use std::path::Path;
+
+use composefs::disk::folder::Folder;
+use oci_spec::image::Descriptor;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    digest::Digest,
+    error::{Error, Step},
+    model::{MANIFEST_MAX, ModelError, media_type},
+    reference::{InLayout, Reference, Select},
+    transport::{
+        Root,
+        select::REF_NAME,
+        sink::{OpenBlob, Sink, digest_of, write_checked},
+    },
+};
+
+use super::check_version;
+
+/// The file that says what the directory is.
+pub(in crate::transport) const MARKER: &str = "oci-layout";
+/// What is in it.
+pub(in crate::transport) const MARKER_TEXT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
+/// The file that names images.
+pub(in crate::transport) const INDEX: &str = "index.json";
+/// Where blobs are.
+const BLOBS: &str = "blobs";
+
+/// An OCI layout directory that an image is put into.
+#[derive(Debug)]
+pub struct LayoutSink {
+    folder: Folder,
+    tag: Option<String>,
+}
+
+impl LayoutSink {
+    /// Opens a layout, or makes one of a directory that is missing or empty.
+    ///
+    /// # Errors
+    /// [`Error::NotALayout`] for a directory of other things; [`Error::Repository`] with the path.
+    pub fn create(path: &Path, tag: Option<String>) -> Result<Self, Error> {
+        let folder = Folder::make(path)?;
+        match folder.read(MARKER, 4096)? {
+            Some(marker) => check_version(&marker, path)?,
+            None => {
+                // Where a copy was stopped there are blobs and nothing else yet.
+                let foreign = folder.names()?.into_iter().find(|name| name != BLOBS && name != INDEX);
+                if let Some(name) = foreign {
+                    let reason = format!("it has no file {MARKER}, but {}", Path::new(&name).display());
+                    return Err(Error::NotALayout { path: path.to_owned(), reason });
+                }
+            }
+        }
+        Ok(Self { folder, tag })
+    }
+
+    /// Opens the directory of a blob.
+    fn below(&self, digest: &Digest) -> Result<Folder, Error> {
+        Ok(self.folder.folder(BLOBS)?.folder(digest.algorithm())?)
+    }
+}
+
+impl Sink for LayoutSink {
+    fn describe(&self) -> String {
+        let select = self.tag.clone().map_or(Select::Any, Select::Tag);
+        Reference::Layout(InLayout { path: self.folder.path().to_owned(), select }).to_string()
+    }
+
+    fn begin(&self, _root: &Root, _contents: &[Descriptor]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        let digest = digest_of(blob)?;
+        Ok(self.below(&digest)?.size(digest.encoded())? == Some(blob.size()))
+    }
+
+    fn put_blob(&self, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
+        let digest = digest_of(blob)?;
+        let folder = self.below(&digest)?;
+        let staged = folder.stage()?;
+        let place = folder.path().join(digest.encoded());
+        write_checked(blob, open, &place.display().to_string(), &mut staged.file())?;
+        Ok(staged.publish(digest.encoded())?)
+    }
+
+    fn put_manifest(&self, document: &Root) -> Result<(), Error> {
+        let folder = self.below(&document.digest)?;
+        let staged = folder.stage()?;
+        std::io::Write::write_all(&mut staged.file(), &document.bytes)
+            .map_err(|source| Error::source(Step::Write, folder.path().display(), source))?;
+        Ok(staged.publish(document.digest.encoded())?)
+    }
+
+    fn finish(&self, root: &Root) -> Result<(), Error> {
+        self.put_manifest(root)?;
+        self.folder.sync()?;
+        // Somebody else may be adding an image at this moment.
+        let lock = Folder::make(self.folder.path())?;
+        lock.lock()?;
+        let old = self.folder.read(INDEX, MANIFEST_MAX)?;
+        let index = with_entry(old.as_deref(), root, self.tag.as_deref())
+            .map_err(|source| Error::model(self.folder.path().join(INDEX).display(), source))?;
+        if self.folder.size(MARKER)?.is_none() {
+            self.folder.put(MARKER, MARKER_TEXT.as_bytes())?;
+        }
+        Ok(self.folder.put(INDEX, &index)?)
+    }
+}
+
+/// Returns an `index.json` with an entry for `root`: the tag leads to it and to nothing else, and the rest is as it was.
+///
+/// # Errors
+/// [`ModelError`] if the old one is none, or would grow too large.
+pub(in crate::transport) fn with_entry(
+    old: Option<&[u8]>,
+    root: &Root,
+    tag: Option<&str>,
+) -> Result<Vec<u8>, ModelError> {
+    let json = |source| ModelError::Json { what: "image index", source };
+    let mut index: Map<String, Value> = match old {
+        Some(old) => serde_json::from_slice(old).map_err(json)?,
+        None => Map::new(),
+    };
+    index.entry("schemaVersion").or_insert(json!(2));
+    if old.is_none() {
+        index.insert("mediaType".to_owned(), media_type::OCI_INDEX.into());
+    }
+    let mut entry = json!({
+        "mediaType": root.media_type,
+        "digest": root.digest.as_str(),
+        "size": root.bytes.len(),
+    });
+    if let (Some(tag), Some(entry)) = (tag, entry.as_object_mut()) {
+        entry.insert("annotations".to_owned(), json!({ REF_NAME: tag }));
+    }
+    let entries = index.entry("manifests").or_insert_with(|| json!([]));
+    let Some(entries) = entries.as_array_mut() else {
+        return Err(json(serde::de::Error::custom("manifests is no list")));
+    };
+    entries.retain(|there| {
+        let name = there.get("annotations").and_then(|all| all.get(REF_NAME)).and_then(Value::as_str);
+        let same = there.get("digest").and_then(Value::as_str) == Some(root.digest.as_str());
+        // Without a name it was there only so that it is there.
+        if name.is_none() { !same } else { tag.is_none() || name != tag }
+    });
+    entries.push(entry);
+    let bytes = Value::Object(index).to_string().into_bytes();
+    match bytes.len() as u64 {
+        size if size > MANIFEST_MAX => Err(ModelError::TooLarge { what: INDEX, size, max: MANIFEST_MAX }),
+        _ => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(text: &str) -> Root {
+        let bytes = text.as_bytes().to_vec();
+        Root { digest: Digest::sha256(&bytes), bytes, media_type: media_type::OCI_MANIFEST.to_owned() }
+    }
+
+    fn names(index: &[u8]) -> Vec<(String, String)> {
+        let index: Value = serde_json::from_slice(index).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let entries = index["manifests"].as_array().unwrap().iter();
+        entries.map(|entry| (text(&entry["annotations"][REF_NAME]), text(&entry["digest"]))).collect()
+    }
+
+    #[test]
+    fn entries_are_replaced_by_name_and_the_rest_is_kept() {
+        let (one, two) = (root("one"), root("two"));
+        let pair = |name: &str, root: &Root| (name.to_owned(), root.digest.to_string());
+        let index = with_entry(None, &one, Some("a")).unwrap();
+        assert_eq!(names(&index), [pair("a", &one)]);
+        let index = with_entry(Some(&index), &two, Some("b")).unwrap();
+        let index = with_entry(Some(&index), &two, Some("a")).unwrap();
+        assert_eq!(names(&index), [pair("b", &two), pair("a", &two)]);
+        assert_eq!(with_entry(Some(&index), &two, Some("a")).unwrap(), index);
+        let index = with_entry(Some(&index), &one, None).unwrap();
+        assert_eq!(names(&index).last(), Some(&pair("-", &one)));
+        // A name takes the place of none.
+        let index = with_entry(Some(&index), &one, Some("c")).unwrap();
+        assert_eq!(names(&index), [pair("b", &two), pair("a", &two), pair("c", &one)]);
+        let strange =
+            br#"{"schemaVersion":2,"x":[1],"manifests":[{"digest":"y","z":{}}],"annotations":{"k":"v"}}"#;
+        let index: Value = serde_json::from_slice(&with_entry(Some(strange), &one, None).unwrap()).unwrap();
+        assert_eq!((&index["x"], &index["annotations"]["k"]), (&json!([1]), &json!("v")));
+        assert_eq!(index["manifests"][0], json!({"digest": "y", "z": {}}));
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused() {
+        for old in ["", "[]", r#"{"manifests":{}}"#] {
+            assert!(with_entry(Some(old.as_bytes()), &root("x"), None).is_err(), "{old}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Into a registry: blobs it lacks, then manifests, the name last.
+//!
+//! # Format
+//! OCI distribution-spec, push; `docs/formats/transports.md`, section 7.
+
+mod upload;
+
+use std::{fmt, sync::Arc};
+
+use oci_spec::image::Descriptor;
+use reqwest::{
+    Body, Method,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    digest::Digest,
+    error::{Error, Step},
+    reference::{Reference, RegistryReference},
+    transport::{
+        Root,
+        sink::{OpenBlob, Sink, digest_of},
+    },
+};
+
+use super::{
+    RegistryOptions,
+    client::{Client, Request},
+    connect::Connector,
+    fault::Asked,
+    hosts::RegistriesConf,
+    redirect::Payload,
+    retry::RetryOptions,
+    token::Purpose,
+};
+
+/// A repository of a registry that an image is put into.
+pub struct RegistrySink {
+    reference: RegistryReference,
+    client: Arc<Client>,
+    retries: RetryOptions,
+    /// Another repository of the same registry, which may have the blobs.
+    mount_from: Option<String>,
+    /// Ends in the background: it may be dropped where another runtime runs.
+    runtime: Option<Runtime>,
+}
+
+impl fmt::Debug for RegistrySink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrySink").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+impl Drop for RegistrySink {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl RegistrySink {
+    /// Prepares to push under a name; nothing is sent. Mirrors are not written to. Blobs that `from` has in the same
+    /// registry are taken over from there.
+    ///
+    /// # Errors
+    /// As [`super::Registry::open`].
+    pub fn create(
+        reference: &RegistryReference,
+        from: Option<&RegistryReference>,
+        options: &RegistryOptions,
+    ) -> Result<Self, Error> {
+        let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
+        let endpoints = conf.endpoints(reference)?;
+        let endpoint =
+            endpoints.last().ok_or_else(|| Error::Connections("no place to push to".to_owned()))?;
+        let client = Arc::new(Connector::new(options).client(endpoint)?);
+        let to = &endpoint.reference;
+        let mount_from = from
+            .filter(|from| from.domain() == to.domain() && from.path() != to.path())
+            .map(|from| from.path().to_owned());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("registry")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::source(Step::Spawn, reference, source))?;
+        let (reference, retries) = (reference.clone(), options.retries.clone());
+        Ok(Self { reference, client, retries, mount_from, runtime: Some(runtime) })
+    }
+
+    fn runtime(&self) -> Result<&Runtime, Error> {
+        self.runtime.as_ref().ok_or_else(|| Error::Connections("closed".to_owned()))
+    }
+
+    /// Puts a manifest under a tag or its digest.
+    fn publish(&self, document: &Root, wanted: &str) -> Result<(), Error> {
+        let asked = Asked::Publish(wanted.to_owned());
+        let mut request = Request::get(asked, format!("manifests/{wanted}")).method(Method::PUT);
+        let kind = HeaderValue::from_str(&document.media_type)
+            .map_err(|_| self.client.senseless(&request.asked, "no media type can be sent for it"))?;
+        request = request.header(CONTENT_TYPE, kind);
+        request.purpose = Purpose::Push;
+        request.payload = Some(whole(document.bytes.clone().into()));
+        let reply = self.runtime()?.block_on(self.client.patiently(&request, &self.retries))?;
+        let says = reply.response.headers().get("docker-content-digest");
+        let says = says.and_then(|value| Digest::new(value.to_str().ok()?).ok());
+        // One of another algorithm says nothing.
+        if says.is_some_and(|says| says.algorithm() == document.digest.algorithm() && says != document.digest)
+        {
+            let reason = "it has stored the manifest under another digest";
+            return Err(self.client.senseless(&request.asked, reason).into());
+        }
+        Ok(())
+    }
+
+    /// Asks the registry to take a blob over from the repository the image comes from.
+    fn mount(&self, digest: &Digest) -> Result<bool, Error> {
+        let Some(from) = &self.mount_from else { return Ok(false) };
+        let mut request = Request::get(Asked::Upload, format!("blobs/uploads/?mount={digest}&from={from}"))
+            .method(Method::POST);
+        request.purpose = Purpose::Mount(from.clone());
+        let reply = self.runtime()?.block_on(self.client.patiently(&request, &self.retries));
+        match reply {
+            Ok(reply) if reply.response.status().as_u16() == 201 => Ok(true),
+            // It has begun an upload, which is left to age: the usual way begins its own.
+            Ok(_) => Ok(false),
+            Err(failure) => {
+                tracing::debug!(error = %failure.error, "blobs are not taken over");
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Makes a payload that can be sent again.
+fn whole(bytes: bytes::Bytes) -> Payload {
+    Payload { make: Arc::new(move || Body::from(bytes.clone())), secret: false }
+}
+
+impl Sink for RegistrySink {
+    fn describe(&self) -> String {
+        Reference::Registry(self.reference.clone()).to_string()
+    }
+
+    fn begin(&self, root: &Root, _contents: &[Descriptor]) -> Result<(), Error> {
+        match self.reference.digest() {
+            Some(digest) if digest.digest() != &root.digest => Err(Error::NotADestination {
+                reference: self.describe(),
+                reason: "the image has another digest than its name there would say",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        let digest = digest_of(blob)?;
+        let asked = self.client.has_blob(&digest, Purpose::Push, &self.retries);
+        if self.runtime()?.block_on(asked)?.is_some() {
+            return Ok(true);
+        }
+        self.mount(&digest)
+    }
+
+    fn put_blob(&self, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
+        upload::upload(self.runtime()?, &self.client, blob, open, &self.retries)
+    }
+
+    fn put_manifest(&self, document: &Root) -> Result<(), Error> {
+        self.publish(document, document.digest.as_str())
+    }
+
+    fn finish(&self, root: &Root) -> Result<(), Error> {
+        self.publish(root, self.reference.wanted())
+    }
+}

@@ -1,0 +1,88 @@
+//! Uploads that break off, are refused in one piece, or end under another name.
+
+use composefs_oci::Error;
+use composefs_testkit::{
+    images::{Compression, Image, sha256},
+    registry::{Fault, Registry, RegistryOptions, Rule},
+};
+
+use crate::lab::{Lab, amd64, chain, image, layer};
+
+fn large() -> Image {
+    Image::new([layer(1, 6_000_000, Compression::Plain)])
+}
+
+#[test]
+fn a_failed_request_is_made_again() {
+    for (part, times) in [("/blobs/uploads/", 3), ("/manifests/", 2)] {
+        let mut lab = Lab::new();
+        let registry = Registry::start(RegistryOptions::default());
+        lab.layout.image("x", &image());
+        registry.inject(Rule::new(part, Fault::status(503, "UNKNOWN")).times(times));
+        lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1"))
+            .unwrap_or_else(|error| panic!("{part}: {}", chain(&error)));
+        assert!(registry.find_manifest("app", "v1").is_some());
+    }
+}
+
+#[test]
+fn what_stays_wrong_is_an_error_and_no_tag() {
+    let mut lab = Lab::new();
+    let registry = Registry::start(RegistryOptions::default());
+    lab.layout.image("x", &image());
+    registry.inject(Rule::new("/blobs/uploads/", Fault::status(503, "UNKNOWN")));
+    let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+    assert!(matches!(error, Error::Registry(_)), "{error:?}");
+    assert!(error.to_string().contains("upload of a blob to"), "{error}");
+    assert!(registry.tags("app").is_empty());
+}
+
+#[test]
+fn a_damaged_blob_does_not_arrive() {
+    let mut lab = Lab::new();
+    let registry = Registry::start(RegistryOptions::default());
+    let image = large();
+    lab.layout.image("x", &image);
+    let digest = &image.layers[0].digest;
+    lab.layout.damage(digest, |blob| *blob.last_mut().unwrap() ^= 1);
+    let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+    assert!(matches!(error, Error::BlobMismatch { .. }), "{error:?}");
+    lab.layout.damage(digest, |blob| blob.truncate(3_000_000));
+    let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+    assert!(matches!(error, Error::BlobMismatch { .. }), "{error:?}");
+    assert!(registry.find_blob("app", digest).is_none());
+    assert!(registry.tags("app").is_empty());
+}
+
+#[test]
+fn in_chunks_where_one_request_is_too_large() {
+    let mut lab = Lab::new();
+    let registry = Registry::start(RegistryOptions::default().chunk_min(Some(1 << 20)));
+    let image = large();
+    lab.layout.image("x", &image);
+    registry.inject(Rule::new("/blobs/uploads/", Fault::status(413, "SIZE_INVALID")).method("PUT").times(1));
+    lab.copy_as(&lab.layout.reference("x"), &registry.reference("app:v1"), &amd64().jobs(1))
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let blob = registry.find_blob("app", &image.layers[0].digest).unwrap();
+    assert_eq!(sha256(&blob), image.layers[0].digest);
+    assert!(registry.requests().iter().any(|request| request.method == "PATCH"));
+}
+
+#[test]
+fn goes_on_where_it_broke_off() {
+    let mut lab = Lab::new();
+    let registry = Registry::start(RegistryOptions::default());
+    let image = Image::new([layer(1, 40_000_000, Compression::Plain)]);
+    lab.layout.image("x", &image);
+    registry.inject(Rule::new("/blobs/uploads/", Fault::status(413, "SIZE_INVALID")).method("PUT").times(1));
+    registry.inject(Rule::new("/blobs/uploads/", Fault::Close).method("PATCH").after(1).times(1));
+    lab.copy_as(&lab.layout.reference("x"), &registry.reference("app:v1"), &amd64().jobs(1))
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let blob = registry.find_blob("app", &image.layers[0].digest).unwrap();
+    assert_eq!(sha256(&blob), image.layers[0].digest);
+    let requests = registry.requests();
+    let patches: Vec<&str> = requests.iter().filter_map(|request| request.header("content-range")).collect();
+    // The answer to the second was lost, its bytes were not: nothing comes twice.
+    assert_eq!(patches, ["0-16777215", "16777216-33554431", "33554432-40002047"]);
+    assert!(requests.iter().any(|request| request.method == "GET" && request.path.contains("/uploads/")));
+}
