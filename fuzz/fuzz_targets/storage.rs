@@ -18,7 +18,7 @@ const FILE_MAX: u64 = 1 << 16;
 struct MadeUp(u8);
 
 impl Files for MadeUp {
-    fn open(&self, name: &[u8], size: u64) -> Result<Box<dyn Read + Send>, StorageError> {
+    fn open(&self, name: &[u8], size: u64, _: u64) -> Result<Box<dyn Read + Send>, StorageError> {
         if size > FILE_MAX || name.len() % 7 == usize::from(self.0 % 7) {
             return Err(StorageError::BadPath(String::from_utf8_lossy(name).into_owned()));
         }

@@ -6,9 +6,11 @@
 pub mod entry_line;
 pub mod layer;
 mod pipeline;
+mod shared_files;
 mod sparse;
 mod spool;
 pub mod streams;
 
 pub use entry_line::entry_line;
 pub use layer::{ImportedLayer, LayerDigest, LayerImporter, LayerStats};
+pub use shared_files::{SharedFiles, Sharing};

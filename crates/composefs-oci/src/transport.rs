@@ -15,7 +15,11 @@ pub mod registry;
 pub mod select;
 mod sink;
 
-use std::io::Read;
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::BorrowedFd,
+};
 
 use oci_spec::image::Descriptor;
 
@@ -102,6 +106,29 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`Error::BlobMissing`], [`Error::Source`].
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+
+    /// Opens a blob as [`Source::blob`], and offers the files that its bytes come from to `taker` on the way. Only a
+    /// medium that has layers unpacked has such files.
+    ///
+    /// # Errors
+    /// As [`Source::blob`].
+    fn blob_of_files<'a>(
+        &'a self,
+        descriptor: &Descriptor,
+        _taker: &'a dyn FileTaker,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
+        self.blob(descriptor)
+    }
+}
+
+/// Takes files whole that a blob's bytes come from.
+pub trait FileTaker: Send + Sync {
+    /// Is offered the file whose contents are the next `size` bytes of the blob, `offset` bytes from its beginning.
+    /// Returns the file that they must be read from instead, if it was taken.
+    ///
+    /// # Errors
+    /// What keeps the blob from being read further.
+    fn take(&self, file: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<Option<File>>;
 }
 
 /// How media are opened.

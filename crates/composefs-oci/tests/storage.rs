@@ -18,11 +18,12 @@ use std::{
 use composefs::{
     digest::Algorithm,
     progress::Silent,
-    repo::{InitOptions, OpenOptions, Repository, Writer, init},
+    repo::{CheckOptions, IngestStats, InitOptions, OpenOptions, Repository, Writer, init},
 };
 use composefs_oci::{
     Error,
     environment::Environment,
+    import::Sharing,
     pull::{PullOptions, Pulled, pull},
     transport::{self, Source, SourceOptions, containers_storage::StorageError},
 };
@@ -54,7 +55,14 @@ impl Drop for Lab {
 
 impl Lab {
     fn new() -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::in_dir(TempDir::new().unwrap())
+    }
+
+    fn below(parent: &Path) -> Self {
+        Self::in_dir(TempDir::new_in(parent).unwrap())
+    }
+
+    fn in_dir(dir: TempDir) -> Self {
         let layout = Layout::create(dir.path().join("layout"));
         Self { dir, layout, repositories: std::cell::Cell::new(0) }
     }
@@ -112,7 +120,9 @@ impl Lab {
         assert_eq!(pulled.config, expected.config, "{reference}");
         assert_eq!(pulled.verity, expected.verity, "{reference}");
         assert_eq!(pulled.images, expected.images, "{reference}");
-        assert_eq!(pulled.objects, expected.objects, "{reference}");
+        // Where store and repository can share blocks, they do.
+        let objects = IngestStats { shared: 0, shared_bytes: 0, ..pulled.objects };
+        assert_eq!(objects, expected.objects, "{reference}");
         pulled
     }
 }
@@ -149,9 +159,11 @@ fn noise(length: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[0]
+        state.to_le_bytes()
     };
-    (0..length).map(|_| next()).collect()
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(length);
+    bytes
 }
 
 /// Layers with what is odd and what containers/storage takes.
@@ -337,7 +349,7 @@ fn dockers_manifests_are_kept() {
     let pulled = lab.pull(&store).unwrap();
     assert_eq!(pulled.manifest.as_str(), sha256(&manifest));
     let expected = lab.pull(&lab.layout.reference("one")).unwrap();
-    assert_eq!(pulled.objects, expected.objects);
+    assert_eq!(pulled.objects.new, expected.objects.new);
 }
 
 /// Where the files of the only layer of `[overlay@…]` are.
@@ -426,4 +438,93 @@ fn other_drivers_are_told_apart() {
     );
     let error = error.err().unwrap();
     assert!(matches!(&error, Error::Storage { source: StorageError::Driver(name), .. } if name == "zfs"));
+}
+
+/// A file system of its own, on a loop device; `None` skips the test.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(dir: &Path, make: &str, arguments: &[&str]) -> Option<Self> {
+        let program = peers::program_or_skip(make)?;
+        let (image, at) = (dir.join(format!("{make}.img")), dir.join(make));
+        std::fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
+        std::fs::create_dir(&at).unwrap();
+        let made = run(Command::new(program).args(arguments).arg(&image));
+        if !made || !run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at)) {
+            require::skip(&format!("needs a loop device, and a kernel that mounts what {make} makes"));
+            return None;
+        }
+        Some(Self(at))
+    }
+
+    fn used_bytes(&self) -> u64 {
+        rustix::fs::sync();
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn files_share_their_blocks() {
+    const LARGE: usize = 8 << 20;
+    let dir = TempDir::new().unwrap();
+    for (make, arguments) in [("mkfs.xfs", &["-q", "-m", "reflink=1"][..]), ("mkfs.btrfs", &["-q"])] {
+        let Some(mounted) = Mounted::new(dir.path(), make, arguments) else { return };
+        let mut lab = Lab::below(&mounted.0);
+        let tar = TarBuilder::new()
+            .dir("usr")
+            .file("usr/small", noise(4000))
+            .file("usr/medium", noise(100_000))
+            .file("usr/large", noise(LARGE))
+            .hardlink("usr/other", "usr/large")
+            .file("usr/empty", "")
+            .finish();
+        let tar = [tar, vec![0; 512]].concat();
+        lab.layout.image("one", &Image::new([Layer::new(tar, Compression::Gzip)]));
+        let Some(reference) = lab.fill("vfs", "one", "localhost/app:v1", &[]) else { return };
+        let expected = lab.pull(&lab.layout.reference("one")).unwrap();
+
+        let before = mounted.used_bytes();
+        let repo = lab.path("shared");
+        let options = InitOptions::new(Algorithm::Sha256);
+        // Verified where this kernel's file system can be.
+        if init(CWD, &repo, &options).is_err() {
+            init(CWD, &repo, &options.insecure(true)).unwrap();
+        }
+        let writer = Repository::open(CWD, &repo, &OpenOptions::default()).unwrap().into_writer().unwrap();
+        let options = PullOptions::default().tag("x").sharing(Sharing::Required);
+        let pulled = pull(&writer, open(&reference).unwrap().as_ref(), &options, &Silent).unwrap();
+        assert_eq!(pulled.images, expected.images, "{make}");
+        let objects = pulled.objects;
+        assert_eq!((objects.shared, objects.shared_bytes), (2, LARGE as u64 + 100_000), "{make}");
+        assert_eq!((objects.new, objects.new_bytes), (expected.objects.new, expected.objects.new_bytes));
+        let grown = mounted.used_bytes() - before;
+        assert!(grown < LARGE as u64 / 2, "{make}: {grown} bytes more are used");
+
+        // What becomes of the store's files is nothing to the objects.
+        let layers = std::fs::read_dir(lab.path("vfs/vfs/dir")).unwrap();
+        let layer = layers.map(|entry| entry.unwrap().path()).next().unwrap();
+        let file = layer.join("usr/large");
+        let mut contents = std::fs::read(&file).unwrap();
+        contents[..10].fill(b'!');
+        std::fs::write(&file, contents).unwrap();
+        let report = writer.check(&CheckOptions::default().deep(true), &Silent).unwrap();
+        assert!(report.is_ok(), "{make}: {:?}", report.findings);
+        let error = lab.pull(&reference).unwrap_err();
+        assert!(chain(&error).contains("usr/large"), "{make}: {}", chain(&error));
+
+        // The store is on another file system than this repository.
+        let elsewhere = Lab::new();
+        let options = options.tag("y");
+        let from = || open(&format!("containers-storage:{}localhost/app:v1", lab.store("vfs"))).unwrap();
+        let error = pull(&elsewhere.writer("repo"), from().as_ref(), &options, &Silent).unwrap_err();
+        assert!(chain(&error).contains("usr/medium cannot be taken without copying"), "{}", chain(&error));
+        assert!(error.hint().unwrap().contains("one file system"));
+    }
 }

@@ -76,7 +76,6 @@ fn references_that_are_none() {
         }
     }
     session.see(["-q", "oci", "pull", "--bootable", "--no-image", "oci:sample", "x"]);
-    session.see(["-q", "oci", "pull", "--local-fetch", "zerocopy", "oci:sample", "x"]);
     session.see(["-q", "oci", "pull", "--platform", "nonsense", "oci:sample", "x"]);
     session.see(["oci", "images"]);
     assert_snapshot!(session.text());

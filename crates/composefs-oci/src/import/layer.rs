@@ -9,7 +9,7 @@ use std::io::{self, Read, Write as _};
 use composefs::{
     digest::{ObjectId, VerityHasher},
     progress::Observer,
-    repo::{Batch, IngestStats, Lane, ObjectWriter, StorePool, Writer},
+    repo::{Batch, IngestStats, Lane, ObjectFile, ObjectWriter, StorePool, Writer},
     splitstream::{Builder, ContentType},
 };
 use composefs_tar::{
@@ -24,6 +24,7 @@ use crate::{
 
 use super::{
     pipeline::{self, Blob, Chunks, Stop},
+    shared_files::SharedFiles,
     sparse::Expanding,
     spool::{StreamSpool, stream_error, write_error},
 };
@@ -74,19 +75,27 @@ pub struct LayerImporter<'a> {
     pool: &'a StorePool,
     mode: Mode,
     for_image: bool,
+    shared: Option<&'a SharedFiles<'a>>,
 }
 
 impl<'a> LayerImporter<'a> {
     /// Makes an importer that stores through `pool`.
     #[must_use]
     pub const fn new(writer: &'a Writer, pool: &'a StorePool, mode: Mode) -> Self {
-        Self { writer, pool, mode, for_image: false }
+        Self { writer, pool, mode, for_image: false, shared: None }
     }
 
     /// Refuses layers with members that no tree can hold; without this, any archive can be stored.
     #[must_use]
     pub const fn for_image(mut self) -> Self {
         self.for_image = true;
+        self
+    }
+
+    /// Takes objects from there where files of the blob wait to become some; the blob must be an uncompressed tar.
+    #[must_use]
+    pub const fn shared(mut self, files: &'a SharedFiles<'a>) -> Self {
+        self.shared = Some(files);
         self
     }
 
@@ -191,6 +200,8 @@ enum Current {
     },
     /// Written while it is hashed.
     Large(ObjectWriter),
+    /// Hashed only: the object has its contents already.
+    Shared(ObjectFile, VerityHasher),
 }
 
 struct Splitter<'a> {
@@ -204,6 +215,8 @@ struct Splitter<'a> {
     batch: Batch,
     current: Current,
     external_size: u64,
+    /// Bytes of contents so far: with those that are inline, the offset in the tar.
+    content_bytes: u64,
     /// The expanded file of a sparse member, written beside its stored data.
     sparse: Option<Expanding>,
     sparse_left: u64,
@@ -229,6 +242,7 @@ impl<'a> Splitter<'a> {
             lane,
             current: Current::None,
             external_size: 0,
+            content_bytes: 0,
             sparse: None,
             sparse_left: SPARSE_TOTAL_MAX,
             stats: LayerStats::default(),
@@ -303,7 +317,11 @@ impl<'a> Splitter<'a> {
     fn begin(&mut self, member: &Member) -> Result<(), Stop> {
         let size = member.external.unwrap_or_default();
         self.external_size = size;
-        self.current = if size <= WHOLE_MAX {
+        let offset = self.stats.inline_bytes + self.content_bytes;
+        let shared = self.importer.shared.and_then(|files| files.claim(offset, size));
+        self.current = if let Some(object) = shared {
+            Current::Shared(object, VerityHasher::new(self.importer.writer.algorithm()))
+        } else if size <= WHOLE_MAX {
             Current::Small {
                 start: self.batch.buffer.len(),
                 hasher: VerityHasher::new(self.importer.writer.algorithm()),
@@ -318,12 +336,14 @@ impl<'a> Splitter<'a> {
     }
 
     fn content(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.content_bytes += bytes.len() as u64;
         match &mut self.current {
             Current::Small { hasher, .. } => {
                 hasher.update(bytes);
                 self.batch.buffer.extend_from_slice(bytes);
             }
             Current::Large(object) => object.write_all(bytes).map_err(|error| other(write_error(error)))?,
+            Current::Shared(_, hasher) => hasher.update(bytes),
             Current::None => {}
         }
         if self.sparse.is_some() {
@@ -343,6 +363,11 @@ impl<'a> Splitter<'a> {
             Current::Large(object) => {
                 let stored = object.finish().map_err(other)?;
                 self.lane.count(stored.size, stored.new);
+                stored.id
+            }
+            Current::Shared(object, hasher) => {
+                let stored = object.finish(hasher.finish()).map_err(other)?;
+                self.lane.count_shared(stored.size, stored.new);
                 stored.id
             }
         };

@@ -22,7 +22,7 @@ use crate::{
     decompress::BUFFER,
     digest::{DiffId, Digest, VerifyingReader},
     error::{Error, Step},
-    import::{LayerDigest, LayerImporter, streams::DocumentStream},
+    import::{LayerDigest, LayerImporter, SharedFiles, streams::DocumentStream},
     transport::Source,
 };
 
@@ -257,7 +257,8 @@ fn import_one(
         .map_err(|error| Error::model(descriptor.digest(), error.into()))?;
     let span = tracing::info_span!("layer", digest = %digest);
     let _entered = span.enter();
-    let importing = Importing { writer, pool, layer, digest: &digest, options, observer };
+    let files = SharedFiles::new(writer, options.sharing);
+    let importing = Importing { writer, pool, layer, digest: &digest, options, files: &files, observer };
     if let LayerState::Packed(object) = layer.state {
         let unpacked = writer
             .open_object(&object)
@@ -271,12 +272,12 @@ fn import_one(
             result => return result,
         }
     }
-    match importing.run("layer", &mut source.blob(descriptor)?) {
+    match importing.run("layer", &mut source.blob_of_files(descriptor, &files)?) {
         // Whatever was made of the wrong bytes has no name. What is wrong twice is wrong there.
         Err(Error::BlobMismatch { digest: wrong, fault }) if wrong == digest && source.gives_afresh() => {
             let reason = format!("blob {wrong}: {fault}");
             observer.event(&Event::Retry { name: digest.as_str(), reason: &reason, delay: Duration::ZERO });
-            importing.run("layer", &mut source.blob(descriptor)?)
+            importing.run("layer", &mut source.blob_of_files(descriptor, &files)?)
         }
         result => result,
     }
@@ -289,6 +290,7 @@ struct Importing<'a> {
     layer: &'a PlannedLayer,
     digest: &'a Digest,
     options: &'a PullOptions,
+    files: &'a SharedFiles<'a>,
     observer: &'a dyn Observer,
 }
 
@@ -296,12 +298,14 @@ impl Importing<'_> {
     fn run(&self, what: &'static str, blob: &mut (dyn Read + Send)) -> Result<Done, Error> {
         let Self { writer, layer, digest, options, observer, .. } = *self;
         let size = layer.descriptor.size();
+        // Those of an attempt that went wrong.
+        self.files.forget();
         observer.event(&Event::Begin { what, name: digest.as_str(), total: Some(size) });
         let blob = Stoppable { inner: blob, cancel: &options.cancel };
         let result = match layer.kind {
             LayerKind::Tar | LayerKind::OpaqueTar => {
                 let expected = LayerDigest::DiffId(DiffId::new(layer.key.clone()));
-                let mut importer = LayerImporter::new(writer, self.pool, options.mode);
+                let mut importer = LayerImporter::new(writer, self.pool, options.mode).shared(self.files);
                 if layer.kind == LayerKind::Tar {
                     importer = importer.for_image();
                 }

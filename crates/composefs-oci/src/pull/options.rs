@@ -3,7 +3,7 @@
 use composefs::{erofs::FormatVersion, progress::Cancel, repo::Repository};
 use composefs_tar::Mode;
 
-use crate::{digest::ManifestDigest, model::platform::Platform};
+use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform};
 
 /// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
 const JOBS_MAX: usize = 16;
@@ -29,6 +29,8 @@ pub struct PullOptions {
     pub expected: Option<ManifestDigest>,
     /// The EROFS formats of the images; none: those of the repository.
     pub formats: Vec<FormatVersion>,
+    /// Whether files of a medium that has them unpacked share their blocks with the objects.
+    pub sharing: Sharing,
     /// Asks the pull to stop; layers that are finished by then are kept.
     pub cancel: Cancel,
 }
@@ -64,6 +66,7 @@ impl Default for PullOptions {
             image: ImageBuild::Build,
             expected: None,
             formats: Vec::new(),
+            sharing: Sharing::default(),
             cancel: Cancel::default(),
         }
     }
@@ -123,6 +126,13 @@ impl PullOptions {
     #[must_use]
     pub fn formats(mut self, formats: Vec<FormatVersion>) -> Self {
         self.formats = formats;
+        self
+    }
+
+    /// Sets whether files share their blocks with the objects.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
         self
     }
 

@@ -41,7 +41,7 @@ use self::{
     store::{LayerRecord, MANIFEST, ReadLock},
     tar_split::{Parts, Reassembler},
 };
-use super::{Chosen, Root, Source, layout::read_bounded, select};
+use super::{Chosen, FileTaker, Root, Source, layout::read_bounded, select};
 
 /// An image in podman's store. What is done with it later, such as removing a layer, is noticed and an error.
 pub struct ContainersStorage {
@@ -156,7 +156,11 @@ impl ContainersStorage {
     }
 
     /// Opens the tar of a layer. The store's layers stay locked until the reader is dropped.
-    fn open_layer(&self, layer: &KeptLayer) -> Result<LockedTar, Error> {
+    fn open_layer<'a>(
+        &self,
+        layer: &KeptLayer,
+        taker: Option<&'a dyn FileTaker>,
+    ) -> Result<LockedTar<'a>, Error> {
         let place = format!("layer {}", layer.record.id);
         let failed = |fault| Error::storage(&place, fault);
         let store = self.catalog.store(layer.store).ok_or_else(|| Error::NotFound(place.clone()))?;
@@ -164,6 +168,7 @@ impl ContainersStorage {
         let parts = self.parts(layer)?;
         let (path, names) = store.files(&layer.record.id).map_err(failed)?;
         let files = LayerFiles::open(path, names.as_deref()).map_err(failed)?;
+        let files = files.offered_to(taker);
         Ok(LockedTar { tar: Reassembler::new(parts, files), _lock: lock })
     }
 
@@ -194,12 +199,12 @@ const LINES_BUFFER: usize = 64 * 1024;
 type Lines = BufReader<Decompressor<'static>>;
 
 /// The tar of a layer that nobody can remove meanwhile.
-struct LockedTar {
-    tar: Reassembler<Lines, LayerFiles>,
+struct LockedTar<'a> {
+    tar: Reassembler<Lines, LayerFiles<'a>>,
     _lock: ReadLock,
 }
 
-impl Read for LockedTar {
+impl Read for LockedTar<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.tar.read(buffer)
     }
@@ -262,6 +267,24 @@ impl Source for ContainersStorage {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        self.open_blob(descriptor, None)
+    }
+
+    fn blob_of_files<'a>(
+        &'a self,
+        descriptor: &Descriptor,
+        taker: &'a dyn FileTaker,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
+        self.open_blob(descriptor, Some(taker))
+    }
+}
+
+impl ContainersStorage {
+    fn open_blob<'a>(
+        &'a self,
+        descriptor: &Descriptor,
+        taker: Option<&'a dyn FileTaker>,
+    ) -> Result<Box<dyn Read + Send + 'a>, Error> {
         let digest = Digest::new(descriptor.digest().as_ref())
             .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
         if let Some(file) = self.catalog.document(&digest, self.image()?)? {
@@ -271,6 +294,6 @@ impl Source for ContainersStorage {
         let Some(kept) = layers.iter().find(|kept| *kept.diff_id.digest() == digest) else {
             return Err(Error::BlobMissing { digest, place: self.describe() });
         };
-        Ok(Box::new(self.open_layer(kept)?))
+        Ok(Box::new(self.open_layer(kept, taker)?))
     }
 }

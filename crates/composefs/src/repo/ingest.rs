@@ -68,6 +68,10 @@ pub struct IngestStats {
     pub new_bytes: u64,
     /// Bytes of those that were present.
     pub present_bytes: u64,
+    /// Those of the new ones that share the blocks of files that were there.
+    pub shared: u64,
+    /// Bytes of these.
+    pub shared_bytes: u64,
 }
 
 impl IngestStats {
@@ -82,12 +86,23 @@ impl IngestStats {
         *bytes = bytes.saturating_add(size);
     }
 
+    /// Counts one object that shares a file's blocks, if it is new.
+    pub const fn count_shared(&mut self, size: u64, new: bool) {
+        self.count(size, new);
+        if new {
+            self.shared = self.shared.saturating_add(1);
+            self.shared_bytes = self.shared_bytes.saturating_add(size);
+        }
+    }
+
     /// Adds another count.
     pub const fn add(&mut self, other: &Self) {
         self.new = self.new.saturating_add(other.new);
         self.present = self.present.saturating_add(other.present);
         self.new_bytes = self.new_bytes.saturating_add(other.new_bytes);
         self.present_bytes = self.present_bytes.saturating_add(other.present_bytes);
+        self.shared = self.shared.saturating_add(other.shared);
+        self.shared_bytes = self.shared_bytes.saturating_add(other.shared_bytes);
     }
 }
 
@@ -400,6 +415,12 @@ impl Lane {
     pub fn count(&self, size: u64, new: bool) {
         lock(&self.state.work).stats.count(size, new);
         lock(&self.shared.queue).total.count(size, new);
+    }
+
+    /// Counts an object stored without the pool that shares a file's blocks.
+    pub fn count_shared(&self, size: u64, new: bool) {
+        lock(&self.state.work).stats.count_shared(size, new);
+        lock(&self.shared.queue).total.count_shared(size, new);
     }
 
     /// Waits until everything submitted through this lane is stored.

@@ -6,6 +6,8 @@
 //! # Format
 //! `docs/formats/repository.md`, section 3.
 
+mod share;
+
 use std::{
     collections::HashSet,
     io::{self, Write},

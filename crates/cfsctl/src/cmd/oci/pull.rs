@@ -9,6 +9,7 @@ use composefs_oci::{
     boot::{self, BootImage},
     digest::ManifestDigest,
     find::parse_digest,
+    import::Sharing,
     model::platform::Platform,
     pull::{ImageBuild, PullOptions, Pulled},
     reference::Reference,
@@ -66,9 +67,9 @@ pub(crate) struct Pull {
 enum LocalFetch {
     /// Through skopeo
     Disabled,
-    /// Natively; through skopeo where the store's driver is none that we read
+    /// Natively; files share their blocks with the store where the file system can do that
     Auto,
-    /// Natively and without copying
+    /// Natively, and files of 64 KiB and more without copying them, or not at all
     Zerocopy,
 }
 
@@ -96,17 +97,21 @@ struct Objects {
     new: u64,
     present: u64,
     stored_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reflinked: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reflinked_bytes: Option<u64>,
     inlined_bytes: u64,
 }
 
 impl Pull {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
-        if self.local_fetch == LocalFetch::Zerocopy {
-            bail!("this version copies the files of a layer; leave out --local-fetch=zerocopy");
-        }
         let tag = self.name.as_deref().unwrap_or(&self.image);
         let (expected, expected_boot) = self.expected()?;
         let mut options = PullOptions::default().mode(app.mode()).jobs(app.jobs());
+        if self.local_fetch == LocalFetch::Zerocopy {
+            options = options.sharing(Sharing::Required);
+        }
         // An image that must boot gets its tag when it does; while we hold the repository, nothing collects it.
         let tag_last = self.bootable && expected_boot.is_none();
         if tag_last {
@@ -202,6 +207,7 @@ fn make_bootable(
 }
 
 fn print_json(pulled: &Pulled, tag: &str, boot_image: Option<&BootImage>) -> anyhow::Result<()> {
+    let shared = Some(&pulled.objects).filter(|objects| objects.shared > 0);
     ui::json::print(&Document {
         version: 1,
         manifest: pulled.manifest.as_str(),
@@ -218,6 +224,8 @@ fn print_json(pulled: &Pulled, tag: &str, boot_image: Option<&BootImage>) -> any
             new: pulled.objects.new,
             present: pulled.objects.present,
             stored_bytes: pulled.objects.new_bytes,
+            reflinked: shared.map(|objects| objects.shared),
+            reflinked_bytes: shared.map(|objects| objects.shared_bytes),
             inlined_bytes: pulled.inlined_bytes,
         },
     })
@@ -230,13 +238,23 @@ fn print(pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
     writeln!(out, "config   {}", pulled.config)?;
     writeln!(out, "verity   {}", pulled.verity)?;
     writeln!(out, "tagged   {tag}")?;
-    writeln!(
-        out,
-        "objects  {} new + {} already present objects; {} stored, {} inlined",
-        objects.new,
-        objects.present,
-        ui::size::human(objects.new_bytes),
-        ui::size::human(pulled.inlined_bytes)
-    )?;
+    let human = ui::size::human;
+    let inlined = human(pulled.inlined_bytes);
+    let (new, present) = (objects.new, objects.present);
+    if objects.shared == 0 {
+        let stored = human(objects.new_bytes);
+        writeln!(
+            out,
+            "objects  {new} new + {present} already present objects; {stored} stored, {inlined} inlined"
+        )?;
+    } else {
+        let (shared, copied) = (objects.shared, new.saturating_sub(objects.shared));
+        let copied_bytes = human(objects.new_bytes.saturating_sub(objects.shared_bytes));
+        writeln!(
+            out,
+            "objects  {shared} reflinked + {copied} copied + {present} already present objects; {} reflinked, {copied_bytes} copied, {inlined} inlined",
+            human(objects.shared_bytes)
+        )?;
+    }
     Ok(())
 }

@@ -69,6 +69,14 @@ pub enum StorageError {
         /// Why.
         source: io::Error,
     },
+    /// A file that cannot be taken over as it is.
+    #[error("{path} cannot be taken without copying")]
+    Share {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// Something that has no contents stands in a file's place.
     #[error("{path} should be a regular file and is {found}")]
     Kind {
@@ -113,6 +121,9 @@ impl StorageError {
         let text = match self {
             Self::File { source, .. } if is_denied(source) => {
                 "a rootless store has files of other user ids: run this inside `podman unshare`"
+            }
+            Self::Share { .. } => {
+                "store and repository must be on one file system that can share blocks: btrfs, or XFS with reflink=1"
             }
             Self::LayerMissing(_) | Self::Endless(_) => {
                 "the store is damaged, or the image was being removed; `podman pull` brings it back"

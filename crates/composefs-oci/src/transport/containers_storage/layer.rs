@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::StorageError, tar_split::Files};
+use super::{super::FileTaker, error::StorageError, tar_split::Files};
 
 /// What overlayfs marks a file without contents with, as root and without.
 const METACOPY: [&str; 2] = ["trusted.overlay.metacopy", "user.overlay.metacopy"];
@@ -36,14 +36,15 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY);
 
 /// The files of one layer.
-pub(super) struct LayerFiles {
+pub(super) struct LayerFiles<'a> {
     root: OwnedFd,
     path: PathBuf,
     /// The image that says which file is which, where the store keeps files by digest.
     names: Option<Vec<u8>>,
+    taker: Option<&'a dyn FileTaker>,
 }
 
-impl LayerFiles {
+impl<'a> LayerFiles<'a> {
     /// Opens the directory that a layer was unpacked into; `names` is where an image of its names may be.
     pub(super) fn open(path: PathBuf, names: Option<&Path>) -> Result<Self, StorageError> {
         let fail = |path: &Path| {
@@ -65,7 +66,13 @@ impl LayerFiles {
                 Some(image)
             }
         };
-        Ok(Self { root, path, names })
+        Ok(Self { root, path, names, taker: None })
+    }
+
+    /// Offers each file to `taker`.
+    pub(super) fn offered_to(mut self, taker: Option<&'a dyn FileTaker>) -> Self {
+        self.taker = taker;
+        self
     }
 
     fn open_at(&self, relative: &[u8], shown: &str) -> Result<File, StorageError> {
@@ -126,12 +133,29 @@ impl LayerFiles {
         Err(StorageError::Kind { path: shown.to_owned(), found })
     }
 
+    /// Opens a file, or what was made of it by who was offered it.
+    fn open_offered(
+        &self,
+        relative: &[u8],
+        size: u64,
+        offset: u64,
+        shown: &str,
+    ) -> Result<Box<dyn Read + Send>, StorageError> {
+        let file = self.open_regular(relative, size, shown)?;
+        let Some(taker) = self.taker else { return Ok(Box::new(file)) };
+        let taken = taker
+            .take(file.as_fd(), offset, size)
+            .map_err(|source| StorageError::Share { path: shown.to_owned(), source })?;
+        Ok(Box::new(taken.unwrap_or(file)))
+    }
+
     /// Finds a file through the image of names: in it, or where it says that the contents are.
     fn open_named(
         &self,
         image: &[u8],
         components: &[&[u8]],
         size: u64,
+        offset: u64,
         shown: &str,
     ) -> Result<Box<dyn Read + Send>, StorageError> {
         let bad = |reason: String| StorageError::Composefs { path: self.path.join(shown), reason };
@@ -139,7 +163,7 @@ impl LayerFiles {
         let inode = image.lookup(components).map_err(|error| bad(error.to_string()))?;
         if let Some(redirect) = redirect(&inode).map_err(bad)? {
             let relative = join(&clean(redirect).ok_or_else(|| bad("it leads outside".to_owned()))?);
-            return Ok(Box::new(self.open_regular(&relative, size, shown)?));
+            return self.open_offered(&relative, size, offset, shown);
         }
         if !inode.is_regular() || inode.is_external() || inode.size() != size {
             return Err(bad("the image of the layer's names has other contents for it".to_owned()));
@@ -171,13 +195,13 @@ fn join(components: &[&[u8]]) -> Vec<u8> {
     components.join(&b'/')
 }
 
-impl Files for LayerFiles {
-    fn open(&self, name: &[u8], size: u64) -> Result<Box<dyn Read + Send>, StorageError> {
+impl Files for LayerFiles<'_> {
+    fn open(&self, name: &[u8], size: u64, offset: u64) -> Result<Box<dyn Read + Send>, StorageError> {
         let shown = String::from_utf8_lossy(name);
         let components = clean(name).ok_or_else(|| StorageError::BadPath(shown.clone().into_owned()))?;
         match &self.names {
-            Some(image) => self.open_named(image, &components, size, &shown),
-            None => Ok(Box::new(self.open_regular(&join(&components), size, &shown)?)),
+            Some(image) => self.open_named(image, &components, size, offset, &shown),
+            None => self.open_offered(&join(&components), size, offset, &shown),
         }
     }
 
@@ -220,7 +244,8 @@ mod tests {
         let files = LayerFiles::open(layer, None).unwrap();
         let read = |name: &str| {
             let mut text = String::new();
-            let read = files.open(name.as_bytes(), 6).map(|mut file| file.read_to_string(&mut text).unwrap());
+            let read =
+                files.open(name.as_bytes(), 6, 0).map(|mut file| file.read_to_string(&mut text).unwrap());
             read.map(|_| text).map_err(|error| error.to_string())
         };
         // Below a symlink of the layer, which is the root of what it names.
@@ -230,7 +255,7 @@ mod tests {
         assert!(read("abs/secret").is_err());
         assert_eq!(read("x").unwrap_err(), "x should be a regular file and is a symlink");
         assert_eq!(read("usr/lib").unwrap_err(), "usr/lib should be a regular file and is a directory");
-        assert!(files.open(b"usr/lib/x", 7).is_err());
+        assert!(files.open(b"usr/lib/x", 7, 0).is_err());
         // The slow way follows none.
         assert!(files.walk(b"usr/lib/x").is_ok());
         assert_eq!(files.walk(b"lib/x").unwrap_err(), Errno::NOTDIR);

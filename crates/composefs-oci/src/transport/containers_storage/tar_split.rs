@@ -169,11 +169,12 @@ pub fn length<R: BufRead>(mut parts: Parts<R>) -> io::Result<u64> {
 
 /// Where the contents of files are.
 pub trait Files {
-    /// Opens the file that the tar calls `name`; its contents should have `size` bytes.
+    /// Opens the file that the tar calls `name`; its contents should have `size` bytes, and stand `offset` bytes from
+    /// the tar's beginning.
     ///
     /// # Errors
     /// [`StorageError`] for what is not there, or is not such a file.
-    fn open(&self, name: &[u8], size: u64) -> Result<Box<dyn Read + Send>, StorageError>;
+    fn open(&self, name: &[u8], size: u64, offset: u64) -> Result<Box<dyn Read + Send>, StorageError>;
 
     /// Says why contents may be other ones than were stored, if there is more to say.
     fn explain(&self, _name: &[u8]) -> Option<StorageError> {
@@ -186,6 +187,8 @@ pub struct Reassembler<R, F> {
     parts: Parts<R>,
     files: F,
     current: Current,
+    /// How many bytes came out.
+    offset: u64,
 }
 
 enum Current {
@@ -207,15 +210,16 @@ struct Open {
 impl<R: BufRead, F: Files> Reassembler<R, F> {
     /// Puts a tar together from its parts and the files.
     pub const fn new(parts: Parts<R>, files: F) -> Self {
-        Self { parts, files, current: Current::Raw(0) }
+        Self { parts, files, current: Current::Raw(0), offset: 0 }
     }
 
-    fn advance(&mut self) -> io::Result<()> {
+    /// Begins the next part, which stands at `offset`.
+    fn advance(&mut self, offset: u64) -> io::Result<()> {
         self.current = match self.parts.next_part()? {
             None => Current::End,
             Some(Part::Raw(_)) => Current::Raw(0),
             Some(Part::File(kept)) => {
-                let contents = self.files.open(&kept.name, kept.size)?;
+                let contents = self.files.open(&kept.name, kept.size, offset)?;
                 Current::File(Open { left: kept.size, crc: Crc64::new(), contents, kept })
             }
         };
@@ -235,8 +239,10 @@ impl<R: BufRead, F: Files> Reassembler<R, F> {
 impl<R: BufRead, F: Files> Read for Reassembler<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = if buffer.is_empty() { Ok(0) } else { self.read_some(buffer) };
-        if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
-            self.current = Current::Failed;
+        match &result {
+            Ok(got) => self.offset = self.offset.saturating_add(*got as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => self.current = Current::Failed,
         }
         result
     }
@@ -259,7 +265,7 @@ impl<R: BufRead, F: Files> Reassembler<R, F> {
                         return Ok(count);
                     }
                     // Used up, so that headers of the next file are looked at with no others.
-                    self.advance()?;
+                    self.advance(self.offset)?;
                 }
                 Current::File(open) => {
                     let most = usize::try_from(open.left).unwrap_or(usize::MAX).min(buffer.len());
@@ -280,7 +286,9 @@ impl<R: BufRead, F: Files> Reassembler<R, F> {
                         && let Current::File(open) = std::mem::replace(&mut self.current, Current::End)
                     {
                         self.check(&open)?;
-                        self.advance()?;
+                        // Closed before its last bytes are seen: whoever took it has it alone then.
+                        drop(open);
+                        self.advance(self.offset.saturating_add(got as u64))?;
                     }
                     return Ok(got);
                 }

@@ -13,7 +13,7 @@ impl InMemory {
 }
 
 impl Files for InMemory {
-    fn open(&self, name: &[u8], _: u64) -> Result<Box<dyn Read + Send>, StorageError> {
+    fn open(&self, name: &[u8], _: u64, _: u64) -> Result<Box<dyn Read + Send>, StorageError> {
         let contents = self.0.get(name).cloned();
         let contents = contents.ok_or_else(|| StorageError::BadPath(String::from_utf8_lossy(name).into()))?;
         Ok(Box::new(Cursor::new(contents)))
