@@ -55,6 +55,14 @@ impl App {
         Ok(Repository::open(CWD, self.path()?, &self.options())?)
     }
 
+    /// Opens the repository for reading, if there is one.
+    pub(crate) fn repository_if_any(&self) -> anyhow::Result<Option<Repository>> {
+        if self.global.no_repo || is_vacant(&self.path()?) {
+            return Ok(None);
+        }
+        self.repository().map(Some)
+    }
+
     /// Opens the repository for writing.
     pub(crate) fn writer(&self) -> anyhow::Result<Writer> {
         let old = self.repository()?;

@@ -45,7 +45,7 @@ pub(crate) struct Global {
     /// Refuse to make a repository where there is none
     #[arg(long, global = true)]
     pub(crate) no_create: bool,
-    /// Use no repository; for compute-id, compute-karg and create-dumpfile
+    /// Use no repository; for compute-id, compute-karg, create-dumpfile and oci pull --dry-run
     #[arg(long, global = true, conflicts_with_all = ["repo", "user", "system"])]
     pub(crate) no_repo: bool,
     /// Treat the repository as one without fs-verity

@@ -1,6 +1,7 @@
 //! Where output goes: results to stdout, progress, warnings and errors to stderr.
 
 pub(crate) mod error;
+pub(crate) mod interrupt;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod progress;

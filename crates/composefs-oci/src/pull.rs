@@ -73,8 +73,14 @@ pub fn pull(
 ) -> Result<Pulled, Error> {
     let span = tracing::info_span!("pull", reference = %source.describe());
     let _entered = span.enter();
-    let plan = PullPlan::new(Some(writer), source, options, observer)?;
-    apply(plan, writer, source, observer)
+    PullPlan::new(Some(writer), source, options, observer)
+        .and_then(|plan| apply(plan, writer, source, observer))
+        .map_err(|error| match error {
+            Error::Cancelled { .. } => error,
+            // A helper that was stopped by the same signal, say.
+            _ if options.cancel.is_cancelled() => Error::Cancelled { kept: 0 },
+            _ => error,
+        })
 }
 
 /// Does what was planned, with the repository as it was for the plan: the same writer kept it.

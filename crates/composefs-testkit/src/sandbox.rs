@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 /// A temporary directory and the program that is run in it; both go when the value is dropped.
 ///
-/// Programs see `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR` inside it, `LC_ALL=C`, a narrow `PATH`, and nothing else of the
-/// environment. The default repository is `repo` in it, `[REPO]` in snapshots.
+/// Programs see `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR` inside it, an empty registries.conf, `LC_ALL=C`, a narrow `PATH`,
+/// and nothing else of the environment. The default repository is `repo` in it, `[REPO]` in snapshots.
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
@@ -50,12 +50,16 @@ impl Sandbox {
         for name in ["home", "tmp", "run"] {
             std::fs::create_dir(dir.path().join(name)).expect("directory in the sandbox");
         }
+        // The machine's own would say where bare names lead.
+        let registries = dir.path().join("run/registries.conf");
+        std::fs::write(&registries, "").expect("file in the sandbox");
         let mut redactions = Redactions::standard();
         redactions.path(dir.path(), "[ROOT]").path(&dir.path().join("repo"), "[REPO]");
         let environment = [
             ("HOME", dir.path().join("home").into_os_string()),
             ("TMPDIR", dir.path().join("tmp").into_os_string()),
             ("XDG_RUNTIME_DIR", dir.path().join("run").into_os_string()),
+            ("CONTAINERS_REGISTRIES_CONF", registries.into_os_string()),
             ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into()),
             ("LC_ALL", "C".into()),
             ("TZ", "UTC".into()),

@@ -33,6 +33,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
+    /// Takes a flag that somebody else sets, such as a signal handler.
+    #[must_use]
+    pub const fn when(asked: Arc<AtomicBool>) -> Self {
+        Self { asked }
+    }
+
     /// Asks the work to stop; it cannot be taken back.
     pub fn cancel(&self) {
         self.asked.store(true, Ordering::Release);

@@ -40,8 +40,20 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("error: {usage}\n\nFor more information, try '--help'.");
         return ExitCode::from(2);
     }
+    if let Some(cancelled) = cancelled(error) {
+        eprintln!("{cancelled}");
+        return ExitCode::from(super::interrupt::status());
+    }
     eprint!("{}", text(error));
     ExitCode::FAILURE
+}
+
+/// The cause that says somebody pressed Ctrl-C.
+fn cancelled(error: &anyhow::Error) -> Option<&composefs_oci::Error> {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref())
+        .find(|cause| matches!(cause, composefs_oci::Error::Cancelled { .. }))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -16,7 +16,7 @@ use oci_spec::image::Descriptor;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    digest::{BlobFault, ConfigDigest, Digest, ManifestDigest},
+    digest::{BlobDigest, BlobFault, ConfigDigest, Digest, ManifestDigest},
     error::Error,
     ident,
     import::streams::DocumentStream,
@@ -131,6 +131,12 @@ impl ChildPlan {
     #[must_use]
     pub const fn is_native(&self) -> bool {
         matches!(self.state, ChildState::Native)
+    }
+
+    /// Tells whether it is here, in whatever form.
+    #[must_use]
+    pub const fn is_here(&self) -> bool {
+        matches!(self.state, ChildState::Here(_))
     }
 
     /// Returns the layers that are kept as they are shipped; none if the image is here or is the native one.
@@ -270,12 +276,21 @@ impl Foreign {
         Ok(Self { manifest, config_digest, config, config_came, layers })
     }
 
-    /// Stores the documents; their streams name the layers' blobs, so that nothing collects these.
+    /// Stores the documents; the manifest's stream names the blobs, so that nothing collects these.
     ///
-    /// The config gets no entry: 0.9 takes one to mean that the layers are unpacked.
-    fn store(&self, writer: &Writer, blobs: &BTreeMap<StreamName, ObjectId>) -> Result<ObjectId, Error> {
+    /// The config gets no entry of its own: 0.9 takes one to mean that the layers are unpacked. As a blob it has one,
+    /// since 0.9's collection keeps a stream that only an id names, and not what that names.
+    fn store(
+        &self,
+        writer: &Writer,
+        blobs: &BTreeMap<StreamName, ObjectId>,
+        commit: &mut Commit<'_>,
+    ) -> Result<ObjectId, Error> {
+        let blob = store_document(writer, ContentType::OCI_BLOB, &self.config, &[])?;
+        commit.stream(ident::blob(&BlobDigest::new(self.config_digest.digest().clone()))?, blob);
         let config = store_document(writer, ContentType::OCI_CONFIG, &self.config, &[])?;
-        let mut refs = vec![(ident::config_key(&self.config_digest), config)];
+        let mut refs =
+            vec![(ident::config_key(&self.config_digest), config), (self.config_digest.to_string(), blob)];
         for layer in &self.layers {
             let Some(stream) = blobs.get(&layer.name) else { continue };
             if refs.iter().all(|(key, _)| key != layer.key.as_str()) {
@@ -327,7 +342,7 @@ pub(super) fn import(
             ChildState::Native => None,
             ChildState::Here(stream) => Some(*stream),
             ChildState::Comes(foreign) => {
-                let stream = foreign.store(writer, &streams)?;
+                let stream = foreign.store(writer, &streams, commit)?;
                 commit.stream(ident::manifest(&child.digest)?, stream);
                 Some(stream)
             }

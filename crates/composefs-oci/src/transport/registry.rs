@@ -53,7 +53,7 @@ use client::Client;
 use fault::Failure;
 use hosts::RegistriesConf;
 use ranged::{BlobOrigin, Download, Plan, SplitOptions, Traffic};
-use retry::RetryOptions;
+pub use retry::{RetryOptions, Told};
 
 pub use fault::RegistryError;
 pub use login::check_login;

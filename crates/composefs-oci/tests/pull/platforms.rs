@@ -115,6 +115,8 @@ fn others_are_kept_as_they_are_shipped() {
             assert_eq!(multi.object_bytes(&format!("oci-blob-{}", layer.digest)), layer.blob);
         }
         assert!(!streams.contains(&format!("oci-layer-{}", multi.foreign.diff_id)));
+        let config = fs::read(multi.lab.layout.blob_path(&multi.images[1].config.digest)).unwrap();
+        assert_eq!(multi.object_bytes(&format!("oci-blob-{}", multi.images[1].config.digest)), config);
         // 0.9 would take the config of an image for one whose layers are unpacked.
         assert!(streams.contains(&format!("oci-config-{}", multi.images[0].config.digest)));
         assert!(!streams.contains(&format!("oci-config-{}", multi.images[1].config.digest)));

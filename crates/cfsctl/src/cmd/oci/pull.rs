@@ -1,17 +1,19 @@
 //! `cfsctl oci pull`
 
-use std::io::Write as _;
+mod dry_run;
+
+use std::{io::Write as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use composefs::{digest::ObjectId, filetree::XattrMode, repo::Writer};
+use composefs::{digest::ObjectId, filetree::XattrMode, progress::Observer, repo::Writer};
 use composefs_oci::{
     boot::{self, BootImage},
-    digest::ManifestDigest,
+    digest::{Digest, ManifestDigest},
     find::parse_digest,
     import::Sharing,
     model::platform::Platform,
-    pull::{ImageBuild, PullOptions, Pulled},
+    pull::{ImageBuild, Platforms, PullOptions, PullPlan, Pulled},
     reference::Reference,
     rootfs::RootfsOptions,
     stored::tags,
@@ -28,12 +30,17 @@ use crate::{
 /// Pull an image into the repository
 ///
 /// Every blob is checked against its digest and size and every layer against its diff_id while the data flow by; what
-/// is here already is not read again. The image is tagged last, when all of it is durable.
+/// is here already is not read again. The image is tagged last, when all of it is durable. Ctrl-C ends a pull with
+/// what is finished by then; a second one ends it at once.
 ///
-/// IMAGE is oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME], dir:DIRECTORY,
-/// containers-storage:NAME or docker-daemon:NAME; docker:// is fetched through skopeo.
+/// IMAGE is docker://NAME[:TAG|@DIGEST] for an image of a registry, a bare name such as debian:12 (registries.conf
+/// says which registries that means, else Docker Hub), oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG],
+/// docker-archive:FILE[:NAME], dir:DIRECTORY, containers-storage:NAME or docker-daemon:NAME.
 ///
-/// Example: cfsctl oci pull oci:/srv/layouts/web:v1 web
+/// With --all-platforms the images for other platforms are kept as they are shipped, and the index with them; the tag
+/// is that of the image for this machine or for --platform. A later pull for one of those platforms fetches nothing.
+///
+/// Example: cfsctl oci pull --dry-run docker.io/library/debian:12
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
     /// Where the image is
@@ -52,6 +59,12 @@ pub(crate) struct Pull {
     /// The platform to take of several, OS/ARCH or OS/ARCH/VARIANT; default: this machine's
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
+    /// Keep the images for all other platforms, too
+    #[arg(long)]
+    all_platforms: bool,
+    /// Show which layers are here and which come, and do nothing; makes no repository
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     /// Don't build the EROFS image
     #[arg(long, conflicts_with = "bootable")]
     no_image: bool,
@@ -80,6 +93,8 @@ struct Document<'a> {
     config: &'a str,
     verity: String,
     tag: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
     images: Vec<Image>,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_image: Option<String>,
@@ -131,17 +146,33 @@ impl Pull {
         if let Some(version) = app.global.erofs_version {
             options = options.formats(vec![version.into()]);
         }
+        if self.all_platforms {
+            options = options.platforms(Platforms::All);
+        }
         let mut reference: Reference = self.image.parse()?;
         if self.local_fetch == LocalFetch::Disabled && matches!(reference, Reference::ContainersStorage(_)) {
             reference = Reference::Proxy(reference.to_string());
         }
-        let observer = app.observer();
         let context = || format!("pull {}", self.image);
-        let source = transport::open(&reference, &self.registry.source_options()?).with_context(context)?;
+        let observer: Arc<dyn Observer> = app.observer().into();
+        let source =
+            transport::open(&reference, &self.registry.source_options(&observer)?).with_context(context)?;
+        options = options.cancel(ui::interrupt::watch()?);
+        if self.dry_run {
+            let repo = app.repository_if_any()?;
+            let plan = PullPlan::new(repo.as_ref(), source.as_ref(), &options, observer.as_ref())
+                .with_context(context)?;
+            drop((source, observer));
+            return match self.json {
+                true => ui::json::print(&serde_json::json!({"version": 1, "dry_run": true, "plan": plan})),
+                false => Ok(ui::out().write_all(dry_run::text(&plan).as_bytes())?),
+            };
+        }
         let writer = app.writer_or_create()?;
         let pulled = composefs_oci::pull::pull(&writer, source.as_ref(), &options, observer.as_ref())
             .with_context(context)?;
-        drop(observer);
+        // With the last of them the bars go.
+        drop((source, observer));
         let make =
             || make_bootable(app, &writer, &pulled.manifest, expected_boot).map(Some).with_context(context);
         let mut boot_image = None;
@@ -214,6 +245,7 @@ fn print_json(pulled: &Pulled, tag: &str, boot_image: Option<&BootImage>) -> any
         config: pulled.config.as_str(),
         verity: pulled.verity.to_hex(),
         tag,
+        index: pulled.index.as_ref().map(Digest::as_str),
         images: pulled
             .images
             .iter()
@@ -236,6 +268,9 @@ fn print(pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
     let mut out = ui::out();
     writeln!(out, "manifest {}", pulled.manifest)?;
     writeln!(out, "config   {}", pulled.config)?;
+    if let Some(index) = &pulled.index {
+        writeln!(out, "index    {index}")?;
+    }
     writeln!(out, "verity   {}", pulled.verity)?;
     writeln!(out, "tagged   {tag}")?;
     let human = ui::size::human;

@@ -1,11 +1,18 @@
 //! Options of every verb that talks to a registry.
 
-use std::{fmt, io::IsTerminal as _, path::PathBuf, str::FromStr};
+use std::{fmt, io::IsTerminal as _, path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::Args;
+use composefs::progress::Observer;
 use composefs_oci::{
+    credentials::{Credentials, KeychainOptions},
     environment::Environment,
-    transport::{SourceOptions, docker_daemon::DaemonOptions},
+    transport::{
+        SourceOptions,
+        docker_daemon::DaemonOptions,
+        proxy::{ProxyOptions, Tls},
+        registry::{RegistryOptions, RetryOptions},
+    },
 };
 
 use crate::ui::{self, error::Usage};
@@ -63,33 +70,50 @@ impl FromStr for Creds {
 }
 
 impl RegistryArgs {
-    /// What was typed as options of a medium; asks for the password that is missing.
-    pub(crate) fn source_options(&self) -> anyhow::Result<SourceOptions> {
+    /// What was typed as options of a medium that tells `observer` of what it tries again; asks for the password that
+    /// is missing.
+    pub(crate) fn source_options(&self, observer: &Arc<dyn Observer>) -> anyhow::Result<SourceOptions> {
         let environment = Environment::from_process();
-        let daemon = DaemonOptions::from_environment(&environment);
-        let mut options = SourceOptions::default().docker(daemon).environment(environment);
-        if self.tls_verify == Some(false) {
-            options.proxy = options.proxy.tls(composefs_oci::transport::proxy::Tls::Unchecked);
+        let mut retries = RetryOptions::default().observer(Arc::clone(observer));
+        if let Some(limit) = self.retry {
+            retries = retries.limit(limit);
         }
-        if let Some(creds) = &self.creds {
-            let _password = creds.password()?;
-        }
-        Ok(options)
+        let registry = RegistryOptions::default()
+            .environment(environment.clone())
+            .keychain(self.keychain()?)
+            .registries_conf(self.registries_conf.clone())
+            .cert_dir(self.cert_dir.clone())
+            .tls_verify(self.tls_verify)
+            .retries(retries);
+        let proxy = match self.tls_verify {
+            Some(false) => ProxyOptions::default().tls(Tls::Unchecked),
+            _ => ProxyOptions::default(),
+        };
+        Ok(SourceOptions::default()
+            .registry(registry)
+            .docker(DaemonOptions::from_environment(&environment))
+            .proxy(proxy)
+            .environment(environment))
+    }
+
+    /// Where credentials come from.
+    fn keychain(&self) -> anyhow::Result<KeychainOptions> {
+        let credentials = self.creds.as_ref().map(Creds::credentials).transpose()?;
+        Ok(KeychainOptions::default().authfile(self.authfile.clone()).credentials(credentials))
     }
 }
 
 impl Creds {
-    fn password(&self) -> anyhow::Result<String> {
-        if let Some(password) = &self.password {
-            return Ok(password.clone());
-        }
-        if !std::io::stdin().is_terminal() {
-            anyhow::bail!(Usage(format!(
-                "--creds {0}: there is no terminal to ask for the password; log in with `cfsctl oci login`, or say --creds {0}:PASSWORD, which other users can see",
-                self.user
-            )));
-        }
-        ui::prompt::password(&format!("Password of {}: ", self.user))
+    fn credentials(&self) -> anyhow::Result<Credentials> {
+        let Self { user, password } = self;
+        let password = match password {
+            Some(password) => password.clone(),
+            None if std::io::stdin().is_terminal() => ui::prompt::password(&format!("Password of {user}: "))?,
+            None => anyhow::bail!(Usage(format!(
+                "--creds {user}: there is no terminal to ask for the password; log in before, or say --creds {user}:PASSWORD, which other users can see"
+            ))),
+        };
+        Ok(Credentials::basic(user.clone(), password))
     }
 }
 

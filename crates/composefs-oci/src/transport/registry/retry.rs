@@ -3,9 +3,15 @@
 //! # Format
 //! `docs/formats/transports.md`, section 2, retries and resume.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use super::fault::Failure;
+use composefs::progress::{Event, Observer};
+
+use super::fault::{Asked, Failure};
 
 /// How often something is tried again, and how long is waited before.
 #[derive(Clone, Debug)]
@@ -19,6 +25,31 @@ pub struct RetryOptions {
     pub longest_pause: Duration,
     /// The longest pause a registry can ask for.
     pub longest_asked: Duration,
+    /// Who is told, if anybody.
+    pub observer: Told,
+}
+
+/// Who is told of what is tried again.
+#[derive(Clone, Default)]
+pub struct Told(Option<Arc<dyn Observer>>);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "somebody" } else { "nobody" })
+    }
+}
+
+impl Told {
+    fn retry(&self, failure: &Failure, delay: Duration) {
+        let Some(observer) = &self.0 else { return };
+        let error = &failure.error;
+        // A blob goes by its digest, as in the other events.
+        let name = match &error.asked {
+            Asked::Blob(digest) => digest.clone(),
+            asked => format!("{asked} {}", error.name),
+        };
+        observer.event(&Event::Retry { name: &name, reason: &error.fault.to_string(), delay });
+    }
 }
 
 impl Default for RetryOptions {
@@ -28,6 +59,7 @@ impl Default for RetryOptions {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(30),
             longest_asked: Duration::from_secs(60),
+            observer: Told::default(),
         }
     }
 }
@@ -44,6 +76,13 @@ impl RetryOptions {
     #[must_use]
     pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
         (self.first_pause, self.longest_pause) = (first, longest);
+        self
+    }
+
+    /// Sets who is told when something is tried again, as [`Event::Retry`].
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Told(Some(observer));
         self
     }
 
@@ -85,6 +124,7 @@ impl Budget {
             // Between half and all of it, so that many clients don't come back at once.
             None => doubled.min(options.longest_pause).mul_f64(0.5 + fastrand::f64() / 2.0),
         };
+        options.observer.retry(failure, pause);
         Some(pause)
     }
 
@@ -113,7 +153,7 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::registry::fault::{Asked, Fault, RegistryError};
+    use crate::transport::registry::fault::{Fault, RegistryError};
 
     fn failure(transient: bool, retry_after: Option<Duration>) -> Failure {
         let fault = Fault::TimedOut { host: "x".to_owned() };
