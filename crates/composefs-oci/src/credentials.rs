@@ -216,7 +216,11 @@ impl Keychain {
                     tracing::debug!(name, path = %path.display(), "credentials");
                     return Ok(Some(credentials));
                 }
-                Some(Found::Helper(helper)) => return self.ask(&helper, name, *form),
+                Some(Found::Helper(helper)) => {
+                    if let Some(credentials) = self.ask(&helper, name, *form)? {
+                        return Ok(Some(credentials));
+                    }
+                }
                 Some(Found::Store(helper)) => match self.ask(&helper, name, *form) {
                     // It is set for all registries, also those that need no credentials.
                     Err(CredentialsError::Helper { source: HelperError::Missing { program }, .. }) => {

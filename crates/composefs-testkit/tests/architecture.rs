@@ -149,6 +149,25 @@ fn no_module_is_named_after_nothing() {
     }
 }
 
+/// What comes from the environment comes as a value, so that a caller decides what a library sees.
+#[test]
+fn one_file_of_composefs_oci_reads_the_environment() {
+    let mut pending = vec![composefs_testkit::project("crates/composefs-oci/src")];
+    while let Some(dir) = pending.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let reads = ["env::var", "env::home_dir", "env::vars"].iter().any(|call| text.contains(call));
+            assert!(!reads || name == "environment.rs", "{} reads the environment", relative(&path));
+        }
+    }
+}
+
 fn relative(path: &Path) -> String {
     path.strip_prefix(composefs_testkit::project("")).unwrap_or(path).display().to_string()
 }

@@ -271,6 +271,9 @@ fn helpers_are_asked() {
         lab.read("home/asked"),
         "get h.io\nget t.io\nget docker.io\nget https://index.docker.io/v1/\nget none.io\n"
     );
+    // What a helper does not have, the next file may; the rest of its own file is passed over.
+    lab.write(DOCKER, &auths(&[("none.io", "docker:x")]));
+    assert_eq!(lab.lookup("none.io/a").unwrap(), "docker/x");
     let fault = |name: &str| {
         let error = lab.keychain().lookup(name).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
