@@ -3,11 +3,12 @@
 use composefs_oci::{
     Error,
     credentials::{Credentials, KeychainOptions},
+    reference::Reference,
     transport::registry::fault::Fault as Answer,
 };
 use composefs_testkit::{
     docker_registry::{DockerRegistry, USER, Wants},
-    images::{Compression, DOCKER_MANIFEST, Image},
+    images::{Compression, DOCKER_MANIFEST, Image, Layer},
     registry::{Auth, Bearer, Registry, RegistryOptions},
 };
 
@@ -135,4 +136,35 @@ fn debians_registry() {
     assert_eq!((again.blobs, again.present), (0, 4));
     let mounted = lab.copy(&one, &registry.reference("team/other:v1")).unwrap();
     assert_eq!((mounted.blobs, mounted.present), (0, 4));
+}
+
+#[test]
+fn what_refers_to_an_image_is_found_again() {
+    for knows_referrers in [true, false] {
+        let mut lab = Lab::new();
+        let registry = Registry::start(RegistryOptions::default().referrers(knows_referrers));
+        let written = lab.layout.image("x", &image());
+        let to = registry.reference("app:v1");
+        lab.copy(&lab.layout.reference("x"), &to).unwrap();
+        let text = Layer::packed(vec![1; 9], vec![1; 9], "text/plain");
+        let mut expected = Vec::new();
+        for number in ["one", "two", "one"] {
+            let artifact = Image::artifact("text/signature", [text.clone()])
+                .manifest("subject", written.manifest.json())
+                .manifest("annotations", serde_json::json!({"number": number}));
+            expected.push(lab.layout.image(number, &artifact).manifest.digest);
+            lab.copy_all(&lab.layout.reference(number), &registry.reference(&format!("app:{number}")))
+                .unwrap();
+        }
+        let Ok(Reference::Registry(name)) = to.parse() else { panic!("{to}") };
+        let source = composefs_oci::transport::registry::Registry::open(&name, &lab.registry).unwrap();
+        let digest = written.manifest.digest.parse().unwrap();
+        let found = source.referrers(&digest, Some("text/signature")).unwrap();
+        let mut found: Vec<String> = found.iter().map(|entry| entry.digest().to_string()).collect();
+        found.sort();
+        expected.sort();
+        expected.dedup();
+        assert_eq!(found, expected, "{knows_referrers}");
+        assert!(source.referrers(&digest, Some("text/other")).unwrap().is_empty());
+    }
 }

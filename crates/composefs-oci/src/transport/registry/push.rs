@@ -3,6 +3,7 @@
 //! # Format
 //! OCI distribution-spec, push; `docs/formats/transports.md`, section 7.
 
+mod subject;
 mod upload;
 
 use std::{fmt, sync::Arc};
@@ -94,8 +95,17 @@ impl RegistrySink {
         self.runtime.as_ref().ok_or_else(|| Error::Connections("closed".to_owned()))
     }
 
-    /// Puts a manifest under a tag or its digest.
-    fn publish(&self, document: &Root, wanted: &str) -> Result<(), Error> {
+    /// Puts a manifest under a tag or its digest, and has it found by whoever asks what refers to its subject.
+    fn put(&self, document: &Root, wanted: &str) -> Result<(), Error> {
+        let listed = self.publish(document, wanted)?;
+        match subject::subject(document) {
+            Some(subject) if !listed => subject::refer(self, document, &subject),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a manifest under a tag or its digest; tells whether the registry has put it on the list of its subject.
+    fn publish(&self, document: &Root, wanted: &str) -> Result<bool, Error> {
         let asked = Asked::Publish(wanted.to_owned());
         let mut request = Request::get(asked, format!("manifests/{wanted}")).method(Method::PUT);
         let kind = HeaderValue::from_str(&document.media_type)
@@ -112,7 +122,7 @@ impl RegistrySink {
             let reason = "it has stored the manifest under another digest";
             return Err(self.client.senseless(&request.asked, reason).into());
         }
-        Ok(())
+        Ok(reply.response.headers().contains_key("oci-subject"))
     }
 
     /// Asks the registry to take a blob over from the repository the image comes from.
@@ -168,10 +178,10 @@ impl Sink for RegistrySink {
     }
 
     fn put_manifest(&self, document: &Root) -> Result<(), Error> {
-        self.publish(document, document.digest.as_str())
+        self.put(document, document.digest.as_str())
     }
 
     fn finish(&self, root: &Root) -> Result<(), Error> {
-        self.publish(root, self.reference.wanted())
+        self.put(root, self.reference.wanted())
     }
 }
