@@ -1,6 +1,6 @@
 use composefs_testkit::{
     images::{Compression, Image, Layer, Layout, gzip},
-    sample,
+    peers, require, sample,
     tars::TarBuilder,
 };
 use insta::assert_snapshot;
@@ -37,6 +37,38 @@ fn archives_plain_and_packed() {
         assert_eq!(first, format!("manifest {}", written.manifest.digest));
     }
     let _ = session.run(["oci", "fsck"]).success();
+}
+
+#[test]
+fn out_of_podmans_store() {
+    let Some(skopeo) = peers::skopeo_or_skip() else { return };
+    let mut session = Session::with_repository();
+    let mut layout = Layout::create(session.sandbox.path("layout"));
+    layout.image("v1", &Image::new([Layer::new(sample::lower(), Compression::Gzip)]));
+    let (root, run) = (session.sandbox.path("store"), session.sandbox.path("run"));
+    let name = format!("containers-storage:[vfs@{}+{}]localhost/app:v1", root.display(), run.display());
+    let copy = ["--insecure-policy", "copy", "--quiet", "oci:layout:v1", &name];
+    if session.sandbox.invocation_of(skopeo).args(copy).run().code() != 0 {
+        require::skip("needs a skopeo that can fill a store");
+        return;
+    }
+    // As podman finds it.
+    let conf =
+        session.sandbox.write("storage.conf", format!("[storage]\ngraphroot = '{}'\n", root.display()));
+    let pull = |arguments: &[&str]| {
+        let invocation = session.sandbox.invocation().env("CONTAINERS_STORAGE_CONF", &conf);
+        invocation.arg("--repo").arg(session.sandbox.repo()).args(["-q", "oci", "pull"]).args(arguments).run()
+    };
+    let outputs = [
+        pull(&["containers-storage:localhost/app:v1", "app"]),
+        pull(&["--local-fetch=auto", "containers-storage:app:v1", "again"]),
+        pull(&["containers-storage:localhost/other", "other"]),
+    ];
+    for output in &outputs {
+        session.add(output);
+    }
+    session.see(["oci", "images"]);
+    assert_snapshot!(session.text());
 }
 
 #[test]

@@ -154,3 +154,20 @@ impl From<StorageError> for io::Error {
         Self::other(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_sub_ids_lead_to_podman_unshare() {
+        let file = |errno: Errno| StorageError::File { path: "usr/a".to_owned(), source: errno.into() };
+        assert!(file(Errno::ACCESS).hint().unwrap().contains("podman unshare"));
+        assert!(file(Errno::NOENT).hint().unwrap().contains("podman pull"));
+        assert_eq!(StorageError::NoHome.hint(), None);
+        // It gets through the reader of a blob, too.
+        let digest = crate::digest::Digest::sha256(b"");
+        let error = crate::Error::blob_io(&digest, file(Errno::ACCESS).into());
+        assert!(error.hint().unwrap().contains("podman unshare"));
+    }
+}

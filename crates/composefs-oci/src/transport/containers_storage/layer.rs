@@ -228,6 +228,43 @@ mod tests {
         }
     }
 
+    /// A layer as a store with composefs keeps it: files by digest, and an image that names them.
+    #[test]
+    fn files_by_digest_are_found_through_the_image() {
+        use composefs::{
+            digest::{Algorithm, object_id_of},
+            dumpfile,
+            erofs::{FormatVersion, WriteOptions, to_vec},
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (layer, blob) = (dir.path().join("diff"), dir.path().join("composefs.blob"));
+        let id = object_id_of(Algorithm::Sha256, b"contents");
+        let path = id.object_path();
+        std::fs::create_dir_all(layer.join(&path[..2])).unwrap();
+        std::fs::write(layer.join(&path), "contents").unwrap();
+        let text = format!(
+            "/ 4096 40755 2 0 0 0 0.0 - - -\n/usr 4096 40755 2 0 0 0 0.0 - - -\n\
+             /usr/by-digest 8 100644 1 0 0 0 0.0 {path} - {}\n/usr/inline 2 100644 1 0 0 0 0.0 - hi -\n",
+            id.to_hex()
+        );
+        let tree = dumpfile::parse(text.as_bytes(), Algorithm::Sha256).unwrap().tree;
+        let image = to_vec(&tree, FormatVersion::V1, &WriteOptions::default()).unwrap();
+        std::fs::write(&blob, image).unwrap();
+        let files = LayerFiles::open(layer, Some(&blob)).unwrap();
+        let read = |name: &str, size| {
+            let mut text = String::new();
+            files.open(name.as_bytes(), size, 0).map(|mut file| file.read_to_string(&mut text).unwrap())?;
+            Ok::<_, StorageError>(text)
+        };
+        assert_eq!(read("usr/by-digest", 8).unwrap(), "contents");
+        assert_eq!(read("./usr/inline", 2).unwrap(), "hi");
+        assert!(read("usr/inline", 3).is_err());
+        assert!(read("usr/absent", 3).is_err());
+        assert!(read("usr", 3).is_err());
+        std::fs::write(&blob, "no image").unwrap();
+        assert!(LayerFiles::open(dir.path().join("diff"), Some(&blob)).is_err());
+    }
+
     #[test]
     fn symlinks_lead_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
