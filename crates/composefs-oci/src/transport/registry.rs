@@ -201,6 +201,8 @@ struct Known {
     root: Option<Root>,
     documents: HashMap<Digest, Document>,
     size: usize,
+    /// How often blobs were asked for, if there are several places.
+    asked: HashMap<Digest, usize>,
 }
 
 impl fmt::Debug for Registry {
@@ -274,7 +276,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Registry`].
     pub fn tags(&self) -> Result<Vec<String>, Error> {
-        self.somewhere(&async |client| referrers::tags(client, &self.retries).await)
+        self.somewhere(&async |client, retries| referrers::tags(client, retries).await)
     }
 
     /// Lists what refers to a manifest of the repository, of one artifact type if that is given.
@@ -282,8 +284,8 @@ impl Registry {
     /// # Errors
     /// [`Error::Registry`], [`Error::Model`].
     pub fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>, Error> {
-        self.somewhere(&async |client| {
-            referrers::referrers(client, digest, artifact_type, &self.retries).await
+        self.somewhere(&async |client, retries| {
+            referrers::referrers(client, digest, artifact_type, retries).await
         })
     }
 
@@ -296,12 +298,17 @@ impl Registry {
     }
 
     /// Asks one place after the other, and returns what the last one says if none gives it.
-    fn somewhere<T>(&self, ask: &impl AsyncFn(&Arc<Client>) -> Result<T, Error>) -> Result<T, Error> {
+    fn somewhere<T>(
+        &self,
+        ask: &impl AsyncFn(&Client, &RetryOptions) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let begin = self.first.load(Ordering::Relaxed);
+        let of_mirror = self.retries.of_mirror();
         self.block_on(async {
             let mut last = None;
             for (at, client) in self.places.iter().enumerate().skip(begin) {
-                match ask(client).await {
+                let is_last = at + 1 == self.places.len();
+                match ask(client, if is_last { &self.retries } else { &of_mirror }).await {
                     Ok(got) => {
                         // What answers for the image is asked for its blobs.
                         self.first.fetch_max(at, Ordering::Relaxed);
@@ -334,7 +341,7 @@ impl Registry {
     /// Gets a manifest or index by its digest.
     fn manifest_document(&self, digest: &Digest) -> Result<Document, Error> {
         let root =
-            self.somewhere(&async |client| pull::manifest(client, digest.as_str(), &self.retries).await)?;
+            self.somewhere(&async |client, retries| pull::manifest(client, digest.as_str(), retries).await)?;
         Ok(root.bytes)
     }
 
@@ -348,18 +355,26 @@ impl Registry {
             split: self.split.clone(),
             traffic: self.traffic.clone(),
         };
-        let found = self.somewhere(&async |client| {
-            let origin = BlobOrigin::new(Arc::clone(client), digest, None);
-            Ok(ranged::open(handle, origin, plan.clone()).await?)
-        });
-        let error = match found {
+        let mut places = self.places.get(self.first.load(Ordering::Relaxed)..).unwrap_or_default().to_vec();
+        if places.len() > 1 {
+            // Asked for again, it came damaged perhaps: then from elsewhere first.
+            let mut known = self.known();
+            let times = known.asked.entry(digest.clone()).or_default();
+            let count = places.len();
+            places.rotate_left(*times % count);
+            *times = times.wrapping_add(1);
+        }
+        let mut places = places.into_iter();
+        let first = places.next().ok_or_else(|| Error::Connections("no place to ask".to_owned()))?;
+        let origin = BlobOrigin::new(first, places.collect(), digest);
+        let error = match runtime.block_on(ranged::open(handle, origin, plan.clone())) {
             Ok(pieces) => return Ok(pieces),
-            Err(error) => error,
+            Err(failure) => Error::from(failure),
         };
         let urls = descriptor.urls().iter().flatten().filter_map(|url| url.parse::<reqwest::Url>().ok());
         if let Some(client) = self.places.last() {
             for url in urls.filter(|url| url.scheme() == "https").take(URLS_MAX) {
-                let origin = BlobOrigin::new(Arc::clone(client), digest, Some(url));
+                let origin = BlobOrigin::foreign(Arc::clone(client), digest, url);
                 match runtime.block_on(ranged::open(handle, origin, plan.clone())) {
                     Ok(pieces) => return Ok(pieces),
                     Err(Failure { error, .. }) => {
@@ -404,7 +419,7 @@ impl Source for Registry {
             return Ok(root.clone());
         }
         let wanted = self.reference.wanted();
-        let root = self.somewhere(&async |client| pull::manifest(client, wanted, &self.retries).await)?;
+        let root = self.somewhere(&async |client, retries| pull::manifest(client, wanted, retries).await)?;
         self.known().root = Some(root.clone());
         Ok(root)
     }

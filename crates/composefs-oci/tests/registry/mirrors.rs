@@ -78,6 +78,30 @@ fn mirrors_come_first_and_may_fail() {
 }
 
 #[test]
+fn a_mirror_that_breaks_off_or_lies() {
+    let dir = TempDir::new().unwrap();
+    let (real, mirror) = (filled("real/app"), filled("copy/app"));
+    let options = configured(&dir, &with_mirrors(&real, &[&mirror]));
+    let reference = "docker://example.org/team/app:v1";
+    let expected = pull_with(reference, &options).unwrap();
+    assert_eq!(real.requests().len(), 0);
+    let blobs: u64 = image().layers.iter().map(|layer| layer.size).sum();
+    for misdeed in [Misdeed::CutAfter(1000), Misdeed::FlipByte(700), Misdeed::LongLength(50)] {
+        for registry in [&mirror, &real] {
+            registry.heal();
+            registry.forget_requests();
+        }
+        mirror.inject(Rule::new("/blobs/", misdeed.clone()));
+        assert_same(&pull_with(reference, &options).unwrap(), &expected);
+        // The manifest is the mirror's, and of the blobs what it did not give comes from the registry.
+        assert_eq!(real.sent_bytes("/manifests/"), 0, "{misdeed:?}");
+        assert!(real.sent_bytes("/blobs/") <= blobs + 10_000, "{misdeed:?}");
+        let asked = mirror.requests().iter().filter(|request| request.path.contains("/blobs/")).count();
+        assert!(asked <= 16, "{misdeed:?}: {asked}");
+    }
+}
+
+#[test]
 fn a_mirror_that_is_gone() {
     let dir = TempDir::new().unwrap();
     let (real, gone) = (filled("real/app"), filled("copy/app"));

@@ -178,14 +178,21 @@ pub(super) async fn open<O: Origin>(runtime: &Handle, origin: O, plan: Plan) -> 
     // One part to measure by, where there may be more than one connection.
     let first_end = if splits { plan.split.piece.saturating_mul(2) } else { plan.size };
     let first = window.take(first_end).unwrap_or_default();
-    let mut budget = Budget::new(&plan.retries);
+    let mut budget = Budget::at_place(&plan.retries, origin.is_last());
     let range = (splits && first.end < plan.size).then(|| (0, Some(first.end.saturating_sub(1))));
     let mut whole = false;
     let answer = loop {
         match origin.get(range.filter(|_| !whole), None).await {
             Ok(answer) => break answer,
             Err(failure) if failure.is_senseless() && range.is_some() && !whole => whole = true,
-            Err(failure) => budget.wait(failure).await?,
+            Err(failure) => {
+                if let Err(failure) = budget.wait(failure).await {
+                    if !origin.elsewhere(&failure) {
+                        return Err(failure);
+                    }
+                    (budget, whole) = (Budget::at_place(&plan.retries, origin.is_last()), false);
+                }
+            }
         }
     };
     let pace = Pace::new(if splits { plan.split.lanes } else { 1 }, plan.split.piece, plan.split.gain);

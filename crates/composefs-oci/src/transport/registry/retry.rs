@@ -94,6 +94,16 @@ impl RetryOptions {
     }
 }
 
+impl RetryOptions {
+    /// Returns what is right for a place that others stand behind.
+    pub(super) fn of_mirror(&self) -> Self {
+        self.clone().limit(self.limit.min(MIRROR_LIMIT))
+    }
+}
+
+/// How often a place is tried again that others stand behind.
+const MIRROR_LIMIT: u32 = 1;
+
 /// The tries that are left for one thing, whatever fails on the way to it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
@@ -104,6 +114,11 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(options: &RetryOptions) -> Self {
         Self { options: options.clone(), spent: 0 }
+    }
+
+    /// As [`Budget::new`]; for a place that others stand behind, with fewer tries.
+    pub(super) fn at_place(options: &RetryOptions, is_last: bool) -> Self {
+        Self::new(&if is_last { options.clone() } else { options.of_mirror() })
     }
 
     /// Gives all tries back, since there was progress.

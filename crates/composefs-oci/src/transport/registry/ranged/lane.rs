@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    Failure, PROGRESS, Shared, State,
+    Budget, Failure, PROGRESS, Shared, State,
     origin::{Answer, Body, Origin},
     pace::Verdict,
     window::{Pushed, Span},
@@ -134,6 +134,10 @@ impl<O: Origin> Lane<O> {
                     Duration::ZERO
                 } else if let Some(pause) = state.budget.pause(&failure) {
                     pause
+                } else if shared.origin.elsewhere(&failure) {
+                    state.budget = Budget::at_place(&shared.plan.retries, shared.origin.is_last());
+                    (state.etag, state.whole) = (None, false);
+                    Duration::ZERO
                 } else {
                     state.error = Some(failure.error);
                     shared.wake_reader(&mut state);

@@ -1,6 +1,12 @@
 //! Where a blob comes from, as a transfer sees it: asked for a range, it answers with that or with everything.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use reqwest::{Response, Url};
@@ -44,6 +50,16 @@ pub(in super::super) trait Origin: Send + Sync + 'static {
         if_range: Option<&str>,
     ) -> impl Future<Output = Result<Answer<Self::Body>, Failure>> + Send;
 
+    /// Tells whether this is the last place to ask, which is asked more patiently than one that others stand behind.
+    fn is_last(&self) -> bool {
+        true
+    }
+
+    /// Turns from a place that failed like this to the next one; false if there is none.
+    fn elsewhere(&self, _failure: &Failure) -> bool {
+        false
+    }
+
     /// Returns the failure of an answer that makes no sense.
     fn senseless(&self, reason: &str) -> Failure;
 
@@ -57,18 +73,32 @@ pub(in super::super) trait Body: Send + 'static {
     fn piece(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>> + Send;
 }
 
-/// A blob of a registry, or one outside that a descriptor names.
+/// A blob that several places may have.
 pub(in super::super) struct BlobOrigin {
-    client: Arc<Client>,
+    first: Arc<Client>,
+    behind: Vec<Arc<Client>>,
+    /// The one that is asked; 0 is the first.
+    at: AtomicUsize,
     digest: Digest,
     asked: Asked,
     foreign: Option<Url>,
 }
 
 impl BlobOrigin {
-    /// Makes the origin of a blob; `foreign` is its address outside of the registry.
-    pub(in super::super) fn new(client: Arc<Client>, digest: &Digest, foreign: Option<Url>) -> Self {
-        Self { client, digest: digest.clone(), asked: Asked::Blob(digest.to_string()), foreign }
+    /// Makes the origin of a blob: `client`, and after it what stands behind it.
+    pub(in super::super) fn new(client: Arc<Client>, behind: Vec<Arc<Client>>, digest: &Digest) -> Self {
+        let asked = Asked::Blob(digest.to_string());
+        Self { first: client, behind, at: AtomicUsize::new(0), digest: digest.clone(), asked, foreign: None }
+    }
+
+    /// Makes the origin of a blob at an address outside of the registry.
+    pub(in super::super) fn foreign(client: Arc<Client>, digest: &Digest, url: Url) -> Self {
+        Self { foreign: Some(url), ..Self::new(client, Vec::new(), digest) }
+    }
+
+    fn client(&self) -> &Arc<Client> {
+        let behind = self.at.load(Ordering::Relaxed).checked_sub(1);
+        behind.and_then(|at| self.behind.get(at)).unwrap_or(&self.first)
     }
 }
 
@@ -88,13 +118,14 @@ impl Origin for BlobOrigin {
         range: Option<ByteRange>,
         if_range: Option<&str>,
     ) -> Result<Answer<BlobBody>, Failure> {
+        let client = self.client();
         let answer = match &self.foreign {
-            None => self.client.blob(&self.digest, range, if_range).await?,
-            Some(url) => self.client.foreign_blob(&self.digest, url, range, if_range).await?,
+            None => client.blob(&self.digest, range, if_range).await?,
+            Some(url) => client.foreign_blob(&self.digest, url, range, if_range).await?,
         };
         let body = |response, host| BlobBody {
             response,
-            client: Arc::clone(&self.client),
+            client: Arc::clone(client),
             asked: self.asked.clone(),
             host,
         };
@@ -109,12 +140,29 @@ impl Origin for BlobOrigin {
         })
     }
 
+    fn is_last(&self) -> bool {
+        self.at.load(Ordering::Relaxed) >= self.behind.len()
+    }
+
+    fn elsewhere(&self, failure: &Failure) -> bool {
+        // Another connection to the place that failed may have said so before.
+        if self.client().name() != failure.error.name {
+            return true;
+        }
+        if self.is_last() {
+            return false;
+        }
+        tracing::debug!(fault = %failure.error.fault, place = self.client().name(), "the rest from elsewhere");
+        self.at.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
     fn senseless(&self, reason: &str) -> Failure {
-        self.client.senseless(&self.asked, reason)
+        self.client().senseless(&self.asked, reason)
     }
 
     fn early(&self) -> Failure {
-        self.client.early(&self.asked)
+        self.client().early(&self.asked)
     }
 }
 
