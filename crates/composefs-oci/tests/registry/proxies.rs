@@ -98,3 +98,15 @@ fn a_proxy_that_does_not_want_us() {
     assert!(!text.contains("geheim"), "{text}");
     assert!(text.contains("proxy"), "{text}");
 }
+
+#[test]
+fn a_proxy_whose_address_is_none_is_not_passed_by() {
+    for address in ["http://bob:geheim@[::1", "ftp://bob:geheim@proxy.example", "http://bob:geheim@:99999"] {
+        let environment = Environment::default().variable("HTTPS_PROXY", address);
+        let options = crate::lab::options().environment(environment);
+        let name = crate::lab::name_of("docker://registry.example/app:v1");
+        let error = composefs_oci::transport::registry::Registry::open(&name, &options).unwrap_err();
+        let text = format!("{} {error:?}", chain(&error));
+        assert!(text.contains("is no address of a proxy") && !text.contains("geheim"), "{text}");
+    }
+}

@@ -14,6 +14,9 @@ use super::{
     token::Auth,
 };
 
+/// How proxies are spoken to.
+const SCHEMES: &[&str] = &["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
 /// What all places of an image have in common.
 pub(super) struct Connector<'a> {
     options: &'a RegistryOptions,
@@ -65,6 +68,7 @@ impl<'a> Connector<'a> {
             (Some(roots), Verify::Full) => roots.clone(),
             (None, Verify::Full) => self.roots.insert(Roots::load(environment)?).clone(),
         };
+        self.check_proxies(endpoint)?;
         let own = Certificates::load(endpoint.reference.domain(), environment, directory)?;
         let elsewhere = own.without_identities();
         Ok(Web {
@@ -72,6 +76,19 @@ impl<'a> Connector<'a> {
             elsewhere: self.http(client_config(verify, &roots, &elsewhere)?)?,
             insecure,
         })
+    }
+
+    /// Refuses a proxy whose address is none, past which the library would go directly.
+    fn check_proxies(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        for scheme in ["https", "http"] {
+            let url = format!("{scheme}://{}/", endpoint.api_host()).parse::<Url>();
+            if let Some(proxy) = url.ok().and_then(|url| self.proxies.proxy_for(&url))
+                && !proxy.expose().parse::<Url>().is_ok_and(|url| SCHEMES.contains(&url.scheme()))
+            {
+                return Err(Error::Connections(format!("{proxy} is no address of a proxy")));
+            }
+        }
+        Ok(())
     }
 
     fn http(&self, tls: rustls::ClientConfig) -> Result<reqwest::Client, Error> {
