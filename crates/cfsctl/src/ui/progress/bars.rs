@@ -95,6 +95,14 @@ impl Observer for Bars {
                 shown.total = Some(bar);
             }
             Event::Begin { what, name, total } => {
+                // What came wrong begins again.
+                if let Some(before) = shown.pieces.remove(*name) {
+                    if let (Some(total), "layer") = (&shown.total, before.what) {
+                        total.set_position(total.position().saturating_sub(before.bar.position()));
+                    }
+                    before.bar.finish_and_clear();
+                    self.all.remove(&before.bar);
+                }
                 let bar = self.bar(what, name, *total);
                 let bar = match &shown.total {
                     Some(below) => self.all.insert_before(below, bar),
