@@ -72,6 +72,11 @@ fn an_authority_in_certs_d_is_trusted_for_its_host_alone() {
     let directory =
         environment.clone().variable("SSL_CERT_DIR", format!("/nonexistent-a:{}", system.display()));
     assert!(matches!(Roots::load(&directory), Err(TlsError::Roots(_))));
+    let both = directory.variable("SSL_CERT_FILE", system.join("ca.crt"));
+    assert_eq!(
+        ask(&registry, Verify::Full, &Roots::load(&both).unwrap(), &load()).unwrap(),
+        "HTTP/1.1 200 OK"
+    );
     let missing = environment.clone().variable("SSL_CERT_FILE", "/nonexistent");
     assert!(matches!(Roots::load(&missing), Err(TlsError::Roots(_))));
     let bundle = dir.path().join("etc/pki/tls/certs");

@@ -198,7 +198,7 @@ impl Roots {
     /// Reads those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, else the system's.
     ///
     /// # Errors
-    /// [`TlsError::Roots`] if the environment names files that cannot be read; a system without roots has none.
+    /// [`TlsError::Roots`] if the environment names nothing that can be read; a system without roots has none.
     pub fn load(environment: &Environment) -> Result<Self, TlsError> {
         let file = environment.path("SSL_CERT_FILE");
         let directories = environment.get("SSL_CERT_DIR").map(std::env::split_paths);
@@ -206,15 +206,16 @@ impl Roots {
         if file.is_some() || directories.is_some() {
             let mut places = vec![(file, None)];
             places.extend(directories.into_iter().flatten().map(|directory| (None, Some(directory))));
+            let mut failed = None;
             for (file, directory) in places {
                 let mut found =
                     rustls_native_certs::load_certs_from_paths(file.as_deref(), directory.as_deref());
-                if found.certs.is_empty()
-                    && let Some(error) = found.errors.pop()
-                {
-                    return Err(TlsError::Roots(Box::new(error)));
-                }
                 store.add_parsable_certificates(found.certs);
+                failed = failed.or(found.errors.pop());
+            }
+            // One directory of several may be missing, as for Go.
+            if let Some(error) = failed.filter(|_| store.is_empty()) {
+                return Err(TlsError::Roots(Box::new(error)));
             }
         } else {
             for bundle in BUNDLES.iter().map(|path| environment.system(path)) {
