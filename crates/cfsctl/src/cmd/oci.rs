@@ -1,6 +1,7 @@
 //! The OCI verbs; dispatch only.
 
 mod compute_id;
+mod copy;
 mod create_image;
 mod dump;
 mod fsck;
@@ -27,6 +28,7 @@ use crate::app::App;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Pull(pull::Pull),
+    Copy(copy::Copy),
     Images(images::Images),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
@@ -49,6 +51,7 @@ impl Command {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let done = match self {
             Self::Pull(verb) => verb.run(app),
+            Self::Copy(verb) => verb.run(app),
             Self::Images(verb) => verb.run(app),
             Self::Inspect(verb) => verb.run(app),
             Self::Tag(verb) => verb.run(app),

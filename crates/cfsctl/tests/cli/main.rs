@@ -28,6 +28,7 @@ mod man;
 mod mount;
 mod multicall;
 mod oci_compute_id;
+mod oci_copy;
 mod oci_create_image;
 mod oci_dump;
 mod oci_fsck;

@@ -47,7 +47,8 @@ impl Dir {
     /// # Errors
     /// [`Error::Source`] with the path; [`Error::WrongForm`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::WrongForm { path: path.to_owned(), form: "dir:", reason };
+        let wrong =
+            |reason: String| Error::WrongForm { path: path.to_owned(), form: "image directory", reason };
         // Old ones have none.
         if let Some(version) = read(&path.join(VERSION), 4096)? {
             let version = String::from_utf8_lossy(&version);

@@ -42,7 +42,7 @@ impl DirSink {
         let foreign = folder.names()?.into_iter().find(|name| !name.to_str().is_some_and(is_ours));
         if let Some(name) = foreign {
             let reason = format!("it has {}", Path::new(&name).display());
-            return Err(Error::WrongForm { path: path.to_owned(), form: "dir:", reason });
+            return Err(Error::WrongForm { path: path.to_owned(), form: "image directory", reason });
         }
         Ok(Self { folder, names: Mutex::new(BTreeSet::new()) })
     }

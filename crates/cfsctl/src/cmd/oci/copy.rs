@@ -1,0 +1,145 @@
+//! `cfsctl oci copy`
+
+use std::{io::Write as _, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+use composefs::progress::Observer;
+use composefs_oci::{
+    copy::{Copied, CopyOptions, Which, copy},
+    model::platform::Platform,
+    reference::Reference,
+    transport::{self, SinkOptions},
+};
+use serde::Serialize;
+
+use super::registry_args::{Creds, RegistryArgs};
+use crate::{app::App, ui};
+
+/// Copy an image from one place to another, without a repository
+///
+/// Bytes and digests stay what they are, and what the destination has is not sent. Its name leads to the new image when
+/// all of it is there, and not before. Signatures and whatever else refers to the image stay behind.
+///
+/// SOURCE is whatever `oci pull` takes. DESTINATION is docker://NAME[:TAG] in a registry, oci:DIRECTORY[:TAG],
+/// oci-archive:FILE[:TAG] or dir:DIRECTORY.
+///
+/// Example: cfsctl oci copy --all docker://docker.io/library/debian:12 oci:/srv/layouts/debian:12
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// Where the image is
+    source: String,
+    /// Where it shall be
+    destination: String,
+    /// The platform to take of several, OS/ARCH or OS/ARCH/VARIANT; default: this machine's
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "all")]
+    platform: Option<Platform>,
+    /// Copy the index with the images for all platforms
+    #[arg(long)]
+    all: bool,
+    /// Write the digest of what was copied into this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// As --creds, for SOURCE alone
+    #[arg(long, value_name = "USER[:PASSWORD]", help_heading = "Registry options")]
+    src_creds: Option<Creds>,
+    /// As --creds, for DESTINATION alone
+    #[arg(long, value_name = "USER[:PASSWORD]", help_heading = "Registry options")]
+    dest_creds: Option<Creds>,
+    /// As --tls-verify, for SOURCE alone
+    #[arg(long, value_name = "BOOL", help_heading = "Registry options")]
+    src_tls_verify: Option<bool>,
+    /// As --tls-verify, for DESTINATION alone
+    #[arg(long, value_name = "BOOL", help_heading = "Registry options")]
+    dest_tls_verify: Option<bool>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    source: String,
+    destination: String,
+    manifest: &'a str,
+    media_type: &'a str,
+    blobs: Blobs,
+}
+
+#[derive(Serialize)]
+struct Blobs {
+    copied: u64,
+    copied_bytes: u64,
+    present: u64,
+}
+
+impl Copy {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let source: Reference = self.source.parse()?;
+        let destination: Reference = self.destination.parse()?;
+        let observer: Arc<dyn Observer> = app.observer().into();
+        let from = self.side(&self.src_creds, self.src_tls_verify).source_options(&observer)?;
+        let to = self.side(&self.dest_creds, self.dest_tls_verify).source_options(&observer)?;
+        let context = || format!("copy {} to {}", self.source, self.destination);
+        let mut options = CopyOptions::default().cancel(ui::interrupt::watch()?);
+        options = match self.platform.clone() {
+            _ if self.all => options.which(Which::All),
+            Some(platform) => options.which(Which::One(platform)),
+            None => options,
+        };
+        if let Some(jobs) = app.global.jobs {
+            options = options.jobs(jobs.into());
+        }
+        let to = SinkOptions::default().registry(to.registry).source(&source);
+        let copied = {
+            let from = transport::open(&source, &from).with_context(context)?;
+            let to = transport::create(&destination, &to).with_context(context)?;
+            copy(from.as_ref(), to.as_ref(), &options, observer.as_ref()).with_context(context)?
+        };
+        // With the last of them the bars go.
+        drop((from, to, observer));
+        if let Some(path) = &self.digestfile {
+            std::fs::write(path, copied.manifest.as_str())
+                .with_context(|| format!("write {}", path.display()))?;
+        }
+        match self.json {
+            true => print_json(&copied, &source, &destination),
+            false => print(&copied),
+        }
+    }
+
+    /// The options of one side.
+    fn side(&self, creds: &Option<Creds>, tls_verify: Option<bool>) -> RegistryArgs {
+        let mut side = self.registry.clone();
+        side.creds = creds.clone().or(side.creds);
+        side.tls_verify = tls_verify.or(side.tls_verify);
+        side
+    }
+}
+
+fn print_json(copied: &Copied, source: &Reference, destination: &Reference) -> anyhow::Result<()> {
+    ui::json::print(&Document {
+        version: 1,
+        source: source.to_string(),
+        destination: destination.to_string(),
+        manifest: copied.manifest.as_str(),
+        media_type: &copied.media_type,
+        blobs: Blobs { copied: copied.blobs, copied_bytes: copied.bytes, present: copied.present },
+    })
+}
+
+fn print(copied: &Copied) -> anyhow::Result<()> {
+    let mut out = ui::out();
+    writeln!(out, "manifest {}", copied.manifest)?;
+    writeln!(
+        out,
+        "blobs    {} copied + {} already present; {} sent",
+        copied.blobs,
+        copied.present,
+        ui::size::human(copied.bytes)
+    )?;
+    Ok(())
+}
