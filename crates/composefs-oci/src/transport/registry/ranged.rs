@@ -1,11 +1,11 @@
 //! A blob that arrives whole though connections break, over several of them where that is faster.
 //!
-//! What comes in: an [`Origin`] that can be asked for a blob from any byte on. What goes out: a [`Download`], which
+//! What comes in: an `Origin` that can be asked for a blob from any byte on. What goes out: a `Download`, which
 //! plain threads read; every byte comes once and in order, so that whoever hashes never starts again. What was
 //! delivered is never asked for again unless the origin cannot do otherwise. Nothing here checks a digest.
 //!
 //! A transfer is one or more *lanes*, each a task with a connection of its own, that fill the pieces of a bounded
-//! [`window`] ahead of the reader; [`pace`] decides how many lanes are worth it.
+//! `window` ahead of the reader; `pace` decides how many lanes are worth it.
 //!
 //! # Format
 //! `docs/formats/transports.md`, section 2, retries and resume.
