@@ -28,7 +28,7 @@ use crate::app::App;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Pull(pull::Pull),
-    Copy(copy::Copy),
+    Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),
     Tag(tag::Tag),
