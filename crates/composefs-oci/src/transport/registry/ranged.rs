@@ -251,6 +251,10 @@ impl<O> Download<O> {
             }
             self.shared.wake_lanes(&mut state);
             if let Some(error) = state.error.take() {
+                // Whoever reads on in spite of it gets no further.
+                for task in state.tasks.drain(..) {
+                    task.abort();
+                }
                 return Err(io::Error::other(error));
             }
             if state.window.is_finished() {

@@ -190,3 +190,69 @@ impl Window {
         self.pieces.is_empty() && self.next >= self.size && self.read >= self.size
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(count: usize) -> Bytes {
+        Bytes::from(vec![1; count])
+    }
+
+    fn read(window: &mut Window) -> usize {
+        let mut to = VecDeque::new();
+        while window.read(&mut to) {}
+        to.iter().map(Bytes::len).sum()
+    }
+
+    #[test]
+    fn pieces_come_in_order_and_within_the_limit() {
+        let mut window = Window::new(100, 40);
+        let spans = [window.take(30), window.take(30)].map(Option::unwrap);
+        assert_eq!(spans, [Span { start: 0, end: 30 }, Span { start: 30, end: 60 }]);
+        assert_eq!(window.take(30), None, "there is no room");
+        assert_eq!(window.push(30, bytes(30)), Pushed::Taken);
+        window.finish(30);
+        assert_eq!(read(&mut window), 0, "the first piece is not here");
+        assert_eq!(window.push(0, bytes(30)), Pushed::Taken);
+        window.finish(0);
+        assert_eq!(read(&mut window), 60);
+        assert_eq!(window.take(u64::MAX), Some(Span { start: 60, end: 100 }));
+        assert!(window.is_all_taken() && !window.is_finished());
+    }
+
+    #[test]
+    fn a_piece_that_was_given_back_is_taken_first() {
+        let mut window = Window::new(100, 1000);
+        window.take(30).unwrap();
+        window.take(30).unwrap();
+        window.push(0, bytes(10));
+        window.give_back(0);
+        assert_eq!(window.take(30), Some(Span { start: 0, end: 30 }));
+        assert_eq!(window.missing(0), Some(Span { start: 10, end: 30 }));
+    }
+
+    #[test]
+    fn one_piece_can_take_the_rest() {
+        let mut window = Window::new(100, 1000);
+        window.take(30).unwrap();
+        window.take(30).unwrap();
+        window.push(30, bytes(5));
+        window.take_all_behind(0);
+        assert_eq!(window.push(30, bytes(5)), Pushed::Gone);
+        assert_eq!(window.missing(0), Some(Span { start: 0, end: 100 }));
+        window.push(0, bytes(70));
+        window.end_at(0);
+        assert_eq!(read(&mut window), 70);
+        assert!(window.is_finished(), "it was shorter than said");
+    }
+
+    #[test]
+    fn an_empty_blob_has_one_piece() {
+        let mut window = Window::new(0, 10);
+        assert_eq!(window.take(10), Some(Span { start: 0, end: 0 }));
+        window.finish(0);
+        assert_eq!(window.take(10), None);
+        assert!(window.is_finished());
+    }
+}
