@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
 };
@@ -310,10 +311,17 @@ impl Drop for StorePool {
 impl Shared {
     fn run(&self) {
         while let Some((mut batch, lane)) = self.take() {
-            // Should storing panic, the lane must not wait for ever.
             let mut guard = Settle { lane: &lane, outcome: None, stats: IngestStats::default() };
             // After an error the rest of a lane is dropped: the layer will not be committed.
-            let result = if lane.has_failed() { Ok(()) } else { self.store(&batch, &mut guard.stats) };
+            let result = match lane.has_failed() {
+                true => Ok(()),
+                // Should storing panic, the lane fails, and the thread goes on: without it others would wait for ever.
+                false => {
+                    let store = AssertUnwindSafe(|| self.store(&batch, &mut guard.stats));
+                    let Ok(result) = catch_unwind(store) else { continue };
+                    result
+                }
+            };
             batch.clear();
             {
                 let mut queue = lock(&self.queue);
@@ -351,6 +359,8 @@ impl Shared {
 
     fn store(&self, batch: &Batch, stats: &mut IngestStats) -> Result<()> {
         for (id, range) in &batch.items {
+            #[cfg(test)]
+            assert_ne!(batch.buffer.get(range.clone()), Some(&b"panic"[..]), "as the test asks for");
             let contents = batch.buffer.get(range.clone()).ok_or_else(|| {
                 let error =
                     std::io::Error::new(std::io::ErrorKind::InvalidInput, "batch names bytes it has not");

@@ -70,6 +70,26 @@ fn an_error_stops_its_lane_and_no_other() {
 }
 
 #[test]
+fn a_panic_fails_its_lane_and_the_threads_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let writer = writer(&directory);
+    let pool = StorePool::new(&writer, PoolOptions::default().threads(2).queue_per_thread(1)).unwrap();
+    // More of them than there are threads, and than may wait.
+    for _ in 0..8 {
+        let lane = pool.lane();
+        let mut batch = Batch::default();
+        put(&mut batch, b"panic");
+        lane.submit(batch).unwrap();
+        assert!(lane.finish().is_err());
+    }
+    let lane = pool.lane();
+    let mut batch = Batch::default();
+    put(&mut batch, b"fine");
+    lane.submit(batch).unwrap();
+    assert_eq!(lane.finish().unwrap().new, 1);
+}
+
+#[test]
 fn a_pool_that_is_gone_refuses() {
     let directory = tempfile::tempdir().unwrap();
     let writer = writer(&directory);
