@@ -28,14 +28,16 @@ pub fn store_with(
     version: FormatVersion,
     options: &WriteOptions,
 ) -> Result<ObjectId> {
+    let failed = || Error::io(crate::error::Step::Write, writer.path());
     let object = writer.object_writer(0)?;
     let mut buffered = std::io::BufWriter::with_capacity(1 << 17, object);
-    erofs::write(tree, version, options, &mut buffered)
-        .map_err(|source| Error::ImageWrite { source: Box::new(source) })?;
-    buffered.flush().map_err(Error::io(crate::error::Step::Write, writer.path()))?;
-    let object = buffered
-        .into_inner()
-        .map_err(|error| Error::io(crate::error::Step::Write, writer.path())(error.into_error()))?;
+    erofs::write(tree, version, options, &mut buffered).map_err(|source| match source {
+        // The disk's fault, not the tree's.
+        erofs::WriteError::Io(error) => failed()(error),
+        source => Error::ImageWrite { source: Box::new(source) },
+    })?;
+    buffered.flush().map_err(failed())?;
+    let object = buffered.into_inner().map_err(|error| failed()(error.into_error()))?;
     Ok(object.finish()?.id)
 }
 
