@@ -8,7 +8,11 @@
 use std::fmt;
 
 use composefs::{
-    digest::ObjectId, error::Category, name::decode_component, repo::Repository, splitstream::ContentType,
+    digest::ObjectId,
+    error::Category,
+    name::decode_component,
+    repo::{Repository, check::Remedy},
+    splitstream::ContentType,
 };
 
 use crate::{
@@ -18,6 +22,44 @@ use crate::{
     seal::LABEL,
 };
 
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The error with its causes.
+    pub text: String,
+    /// Whether the system could not read: then nothing is known about what was to be read, and no name should go.
+    pub is_io: bool,
+}
+
+impl Reason {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut reason = Self { text: error.to_string(), is_io: false };
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let io = error.downcast_ref::<std::io::Error>();
+            reason.is_io |= io.is_some_and(|error| error.raw_os_error().is_some());
+            next = error.source();
+            if let Some(cause) = next {
+                reason.text = format!("{}: {cause}", reason.text);
+            }
+        }
+        reason
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, is_io: false }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// What is wrong with a tagged image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,9 +67,9 @@ pub enum Fault {
     /// The tag begins with `@`.
     InvalidRefName,
     /// The tag leads to no manifest.
-    RefResolveFailed(String),
+    RefResolveFailed(Reason),
     /// The manifest's stream cannot be read.
-    ManifestReadFailed(String),
+    ManifestReadFailed(Reason),
     /// The manifest's bytes are not its digest's.
     ManifestDigestMismatch {
         /// The digest it is stored under.
@@ -40,7 +82,7 @@ pub enum Fault {
     /// The manifest's stream does not name its config's.
     ConfigRefMissing(ConfigDigest),
     /// The config's stream cannot be read.
-    ConfigReadFailed(String),
+    ConfigReadFailed(Reason),
     /// The config's bytes are not its digest's.
     ConfigDigestMismatch {
         /// The digest in the manifest.
@@ -55,7 +97,7 @@ pub enum Fault {
     /// A layer has no entry.
     LayerStreamMissing(DiffId),
     /// A layer's stream cannot be looked at.
-    LayerCheckFailed(DiffId, String),
+    LayerCheckFailed(DiffId, Reason),
     /// The object of a layer's stream is missing.
     LayerObjectMissing(DiffId, ObjectId),
     /// The image of the config's seal is missing.
@@ -103,6 +145,14 @@ impl Finding {
     #[must_use]
     pub fn remedy(&self) -> String {
         match &self.fault {
+            Fault::RefResolveFailed(reason)
+            | Fault::ManifestReadFailed(reason)
+            | Fault::ConfigReadFailed(reason)
+            | Fault::LayerCheckFailed(_, reason)
+                if reason.is_io =>
+            {
+                Remedy::CheckFileSystem.to_string()
+            }
             Fault::InvalidRefName | Fault::RefResolveFailed(_) => format!("cfsctl oci untag '{}'", self.tag),
             _ => format!("cfsctl oci pull REFERENCE '{}'", self.tag),
         }
@@ -115,11 +165,12 @@ impl fmt::Display for Finding {
         write!(f, "fsck: {}: ", self.kind())?;
         match &self.fault {
             Fault::InvalidRefName => write!(f, "{tag}: leading '@' is reserved for digest references"),
-            Fault::RefResolveFailed(detail)
-            | Fault::ManifestReadFailed(detail)
-            | Fault::ManifestParseFailed(detail)
-            | Fault::ConfigReadFailed(detail)
-            | Fault::ConfigParseFailed(detail) => write!(f, "{tag}: {detail}"),
+            Fault::RefResolveFailed(reason)
+            | Fault::ManifestReadFailed(reason)
+            | Fault::ConfigReadFailed(reason) => write!(f, "{tag}: {reason}"),
+            Fault::ManifestParseFailed(detail) | Fault::ConfigParseFailed(detail) => {
+                write!(f, "{tag}: {detail}")
+            }
             Fault::ManifestDigestMismatch { expected, actual }
             | Fault::ConfigDigestMismatch { expected, actual } => {
                 write!(f, "{tag}: expected {expected}, got {actual}")
@@ -189,13 +240,13 @@ pub fn check(repo: &Repository, only: Option<&str>) -> Result<Report, crate::Err
 /// A document's bytes, and the names in its stream.
 type Document = (Vec<u8>, Vec<(String, ObjectId)>);
 
-fn read(repo: &Repository, stream: &ObjectId, kind: ContentType, max: u64) -> Result<Document, String> {
-    let text = |error: composefs::error::Error| error.to_string();
-    let parsed = repo.open_stream(stream).map_err(text)?;
-    parsed.expect_type(kind).map_err(|error| error.to_string())?;
-    let object = parsed.only_object().map_err(|error| error.to_string())?;
+fn read(repo: &Repository, stream: &ObjectId, kind: ContentType, max: u64) -> Result<Document, Reason> {
+    let reason = |error: composefs::error::Error| Reason::of(&error);
+    let parsed = repo.open_stream(stream).map_err(reason)?;
+    parsed.expect_type(kind).map_err(|error| Reason::of(&error))?;
+    let object = parsed.only_object().map_err(|error| Reason::of(&error))?;
     let refs = parsed.named_refs().map(|(name, id)| (name.to_owned(), id)).collect();
-    Ok((repo.read_object(&object, max).map_err(text)?, refs))
+    Ok((repo.read_object(&object, max).map_err(reason)?, refs))
 }
 
 fn differs(expected: &Digest, bytes: &[u8]) -> Option<Digest> {
@@ -207,7 +258,7 @@ fn check_tag(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>
         faults.push(Fault::InvalidRefName);
     }
     let Some(digest) = ident::parse_manifest(target) else {
-        faults.push(Fault::RefResolveFailed(format!("it points to `{target}`, which is no manifest")));
+        faults.push(Fault::RefResolveFailed(format!("it points to `{target}`, which is no manifest").into()));
         return;
     };
     let stream = match ident::manifest(&digest)
@@ -215,8 +266,10 @@ fn check_tag(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>
         .and_then(|name| repo.stream_entry(&name))
     {
         Ok(Some(stream)) => stream,
-        Ok(None) => return faults.push(Fault::RefResolveFailed(format!("there is no entry `{target}`"))),
-        Err(error) => return faults.push(Fault::RefResolveFailed(error.to_string())),
+        Ok(None) => {
+            return faults.push(Fault::RefResolveFailed(format!("there is no entry `{target}`").into()));
+        }
+        Err(error) => return faults.push(Fault::RefResolveFailed(Reason::of(&error))),
     };
     let (bytes, refs) = match read(repo, &stream, ContentType::OCI_MANIFEST, MANIFEST_MAX) {
         Ok(document) => document,
@@ -297,11 +350,11 @@ fn check_layer(repo: &Repository, diff_id: &DiffId, id: &ObjectId, faults: &mut 
     {
         Ok(Some(_)) => {}
         Ok(None) => faults.push(Fault::LayerStreamMissing(diff_id.clone())),
-        Err(error) => faults.push(Fault::LayerCheckFailed(diff_id.clone(), error.to_string())),
+        Err(error) => faults.push(Fault::LayerCheckFailed(diff_id.clone(), Reason::of(&error))),
     }
     match repo.has_object(id) {
         Ok(true) => {}
         Ok(false) => faults.push(Fault::LayerObjectMissing(diff_id.clone(), *id)),
-        Err(error) => faults.push(Fault::LayerCheckFailed(diff_id.clone(), error.to_string())),
+        Err(error) => faults.push(Fault::LayerCheckFailed(diff_id.clone(), Reason::of(&error))),
     }
 }
