@@ -70,7 +70,7 @@ impl App {
         let path = self.path()?;
         let writer = old.into_writer()?;
         if upgrade && !self.global.quiet {
-            eprintln!(
+            crate::ui::say!(
                 "upgraded the repository at {}: it has a meta.json now and stays on EROFS format 2",
                 path.display()
             );
@@ -104,7 +104,7 @@ impl App {
                 } else {
                     "without fs-verity: integrity rests on user space"
                 };
-                eprintln!("made a repository at {} ({algorithm}, {how})", path.display());
+                crate::ui::say!("made a repository at {} ({algorithm}, {how})", path.display());
             }
         }
         self.writer()

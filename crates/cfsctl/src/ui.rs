@@ -18,6 +18,16 @@ pub(crate) fn out() -> StdoutLock<'static> {
     io::stdout().lock()
 }
 
+/// Writes a line to stderr, in one piece. That it cannot be written, to a log on a disk that is full say, is no reason
+/// to stop: `eprintln!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = std::io::stderr().write_all(format!("{}\n", format_args!($($text)*)).as_bytes());
+    }};
+}
+pub(crate) use say;
+
 /// Tells whether stderr is a terminal on which the cursor can be moved.
 pub(crate) fn is_capable_terminal() -> bool {
     io::stderr().is_terminal()

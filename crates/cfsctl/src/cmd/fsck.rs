@@ -101,7 +101,7 @@ pub(crate) fn check(
     let options = CheckOptions::default().metadata_only(metadata_only).deep(deep).threads(app.jobs());
     let report = repo.check(&options, app.observer().as_ref())?;
     for finding in report.findings.iter().filter(|finding| !report.errors().any(|error| error == *finding)) {
-        eprintln!("warning: {finding}");
+        crate::ui::say!("warning: {finding}");
     }
     Ok(report)
 }

@@ -43,7 +43,7 @@ impl Gc {
         }
         let plan = GcPlan::new(&repo, &options)?;
         for name in &plan.foreign {
-            eprintln!("warning: {name} is none of ours and stays");
+            crate::ui::say!("warning: {name} is none of ours and stays");
         }
         let texts = |list: &[composefs::repo::gc::Unreadable]| -> Vec<String> {
             list.iter().map(|one| one.error.to_string()).collect()
@@ -78,7 +78,7 @@ impl Gc {
             return Ok(ExitCode::SUCCESS);
         }
         for one in &unreadable {
-            eprintln!("warning: needed and unreadable: {one}");
+            crate::ui::say!("warning: needed and unreadable: {one}");
         }
         let kept = if self.force { "" } else { "; no object was removed" };
         Err(Failed::new(format!("{} needed streams or images cannot be read{kept}", unreadable.len())).into())

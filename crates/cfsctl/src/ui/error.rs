@@ -37,14 +37,14 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(usage) = error.downcast_ref::<Usage>() {
-        eprintln!("error: {usage}\n\nFor more information, try '--help'.");
+        crate::ui::say!("error: {usage}\n\nFor more information, try '--help'.");
         return ExitCode::from(2);
     }
     if let Some(cancelled) = cancelled(error) {
-        eprintln!("{cancelled}");
+        crate::ui::say!("{cancelled}");
         return ExitCode::from(super::interrupt::status());
     }
-    eprint!("{}", text(error));
+    crate::ui::say!("{}", text(error).trim_end());
     ExitCode::FAILURE
 }
 

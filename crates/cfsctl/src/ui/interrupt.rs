@@ -41,7 +41,7 @@ pub(crate) fn watch() -> anyhow::Result<Cancel> {
             }
             std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
-                eprintln!("interrupted; what was finished is kept");
+                crate::ui::say!("interrupted; what was finished is kept");
                 low_level::exit(128 + signal);
             });
         }

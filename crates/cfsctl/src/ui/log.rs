@@ -21,6 +21,8 @@ pub(crate) fn start(global: &Global) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on stderr again, and panic there.
+        .log_internal_errors(false)
         .with_ansi(super::colours())
         .without_time()
         .with_target(false)

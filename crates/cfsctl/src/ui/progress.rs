@@ -25,7 +25,7 @@ pub(crate) fn observer(global: &Global) -> Box<dyn Observer> {
 }
 
 fn warn(text: &str) {
-    eprintln!("warning: {text}");
+    crate::ui::say!("warning: {text}");
 }
 
 /// Says that something is tried again.

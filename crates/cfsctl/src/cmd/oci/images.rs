@@ -45,7 +45,7 @@ impl Images {
             let Some(digest) = tag.manifest else { continue };
             match StoredImage::open(&repo, &digest).and_then(|image| row(&repo, tag.name.clone(), &image)) {
                 Ok(row) => images.push(row),
-                Err(error) => eprintln!("warning: {}: {error}; `cfsctl oci fsck` tells more", tag.name),
+                Err(error) => crate::ui::say!("warning: {}: {error}; `cfsctl oci fsck` tells more", tag.name),
             }
         }
         if self.json {

@@ -73,7 +73,9 @@ impl Login {
             };
         }
         if self.password.is_some() && !app.global.quiet {
-            eprintln!("warning: others can see a password given by --password; --password-stdin hides it");
+            crate::ui::say!(
+                "warning: others can see a password given by --password; --password-stdin hides it"
+            );
         }
         let user = self.user()?;
         let password = self.password(&user)?;
@@ -87,8 +89,8 @@ impl Login {
         let kept = keychain.login(&key, &user, &password)?;
         if !app.global.quiet {
             match kept {
-                Kept::File(path) => eprintln!("stored in {}", path.display()),
-                Kept::Helper(name) => eprintln!("stored by docker-credential-{name}"),
+                Kept::File(path) => crate::ui::say!("stored in {}", path.display()),
+                Kept::Helper(name) => crate::ui::say!("stored by docker-credential-{name}"),
             }
         }
         Ok(())
@@ -160,7 +162,7 @@ impl Logout {
             None => format!("removed all from {}", keychain.logout_all()?.display()),
         };
         if !app.global.quiet {
-            eprintln!("{removed}");
+            crate::ui::say!("{removed}");
         }
         Ok(())
     }

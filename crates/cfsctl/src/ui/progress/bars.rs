@@ -78,7 +78,7 @@ impl Bars {
     /// A line above the bars, which stays.
     fn say(&self, line: &str) {
         if self.all.println(line).is_err() || self.all.is_hidden() {
-            eprintln!("{line}");
+            crate::ui::say!("{line}");
         }
     }
 }

@@ -82,7 +82,7 @@ impl Json {
 impl Observer for Json {
     fn event(&self, event: &Event<'_>) {
         if let Some(document) = self.document(event, Instant::now()) {
-            eprintln!("{document}");
+            crate::ui::say!("{document}");
         }
     }
 }

@@ -16,7 +16,7 @@ impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Plan { what, pieces, bytes } if *pieces > 1 => {
-                eprintln!("{pieces} {what}s to come, {}", size::human(*bytes));
+                crate::ui::say!("{pieces} {what}s to come, {}", size::human(*bytes));
             }
             Event::Begin { what, name, total } => {
                 lock(&self.running).insert((*name).to_owned(), (what, *total));
@@ -24,11 +24,11 @@ impl Observer for Lines {
             Event::Done { name } => {
                 let done = lock(&self.running).remove(*name);
                 if let Some(line) = done.and_then(|(what, total)| done_text(what, name, total)) {
-                    eprintln!("{line}");
+                    crate::ui::say!("{line}");
                 }
             }
-            Event::Skipped { what, name } => eprintln!("{what} {name} is here already"),
-            Event::Retry { name, reason, delay } => eprintln!("{}", retry_text(name, reason, *delay)),
+            Event::Skipped { what, name } => crate::ui::say!("{what} {name} is here already"),
+            Event::Retry { name, reason, delay } => crate::ui::say!("{}", retry_text(name, reason, *delay)),
             Event::Warning { text } => warn(text),
             _ => {}
         }
