@@ -153,10 +153,24 @@ impl App {
 
 /// Makes the directories above the repository.
 pub(crate) fn make_parents(path: &Path) -> anyhow::Result<()> {
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display())),
-        None => Ok(()),
+    let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+    let missing: Vec<&Path> = parents.take_while(|parent| !parent.exists()).collect();
+    for parent in missing.into_iter().rev() {
+        let made = || -> std::io::Result<()> {
+            match std::fs::create_dir(parent) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                result => result?,
+            }
+            // Its name must outlive a power cut as the repository will. Where names may be made and not be listed, the
+            // kernel syncs when it sees fit.
+            match std::fs::File::open(parent.join("..")) {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+                above => above?.sync_all(),
+            }
+        };
+        made().with_context(|| format!("make {}", parent.display()))?;
     }
+    Ok(())
 }
 
 /// Tells whether nothing is there yet, or a directory with nothing in it.

@@ -121,12 +121,13 @@ impl<'w> Commit<'w> {
             *category == Category::Images && !self.images.iter().any(|image| image.to_hex() == *entry)
         });
         // Without entries to make, objects may have been mended that entries lead to already.
-        if !entries.is_empty() || foreign_image || self.writer.state.barrier.is_marked() {
+        let waited = !entries.is_empty() || foreign_image || self.writer.state.barrier.is_marked();
+        if waited {
             self.writer.state.barrier.wait()?; // B
         }
         self.make_entries(&entries)?; // C, D
         let refs = std::mem::take(&mut self.refs);
-        self.make_refs(&refs)?; // E, F
+        self.make_refs(&refs, waited)?; // E, F
         self.remove_refs()
     }
 
@@ -205,7 +206,8 @@ impl<'w> Commit<'w> {
         touched.sync(self.writer)
     }
 
-    fn make_refs(&self, refs: &BTreeMap<(Category, RefName), String>) -> Result<()> {
+    /// Makes refs; `waited` says that all directories there were are durable.
+    fn make_refs(&self, refs: &BTreeMap<(Category, RefName), String>, waited: bool) -> Result<()> {
         if refs.is_empty() {
             return Ok(());
         }
@@ -217,7 +219,8 @@ impl<'w> Commit<'w> {
                 barrier::sync(directory, &self.writer.path_of(category.directory()))?;
             }
         }
-        let mut touched = Touched::default();
+        // A process that was killed may have made directories and not synced them; a barrier has.
+        let mut touched = Touched { parents: !waited, ..Touched::default() };
         for ((category, name), entry) in refs {
             let mut components = vec![category.directory(), layout::REFS];
             components.extend(name.components());
@@ -260,6 +263,8 @@ fn remove_ref(repository: &Repository, category: Category, name: &RefName) -> Re
 struct Touched {
     directories: BTreeMap<PathBuf, OwnedFd>,
     root: bool,
+    /// Whether directories above count as touched, though they were there.
+    parents: bool,
 }
 
 impl Touched {
@@ -273,13 +278,13 @@ impl Touched {
             let full = writer.path_of(path.join(component));
             let made =
                 modes.make_directory(parent, *component).map_err(Error::io(Step::MakeDirectory, &full))?;
-            if made {
+            if made || self.parents {
                 match &at {
                     None => self.root = true,
                     Some(parent) => self.keep(&path, parent)?,
                 }
             }
-            let opened = beneath::open_directory(parent, &full, [component.as_bytes()])?;
+            let opened = beneath::open_directory(parent, &writer.path_of(&path), [component.as_bytes()])?;
             let opened = opened.ok_or_else(|| Error::io(Step::Open, full)(rustix::io::Errno::NOENT))?;
             path.push(component);
             at = Some(opened);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, unlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, mkdirat, unlinkat},
     io::Errno,
 };
 
@@ -116,15 +116,11 @@ pub enum InitOutcome {
 /// reset, [`Error::Io`].
 pub fn init(dirfd: impl AsFd, path: impl AsRef<Path>, options: &InitOptions) -> Result<InitOutcome> {
     let path = path.as_ref();
-    let made = match mkdirat(&dirfd, path, Mode::from_raw_mode(0o700)) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
+    match mkdirat(&dirfd, path, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::io(Step::MakeDirectory, path)(errno)),
-    };
-    let directory = open_root(&dirfd, path)?;
-    if made {
-        sync_parent(&directory, path)?;
     }
+    let directory = open_root(&dirfd, path)?;
     // Kept to the end: between the old settings and the new ones nobody may take the repository for an old one.
     let _exclusive = match options.reset_metadata {
         true => Some(reset(&dirfd, path, options)?),
@@ -153,6 +149,8 @@ pub fn init(dirfd: impl AsFd, path: impl AsRef<Path>, options: &InitOptions) -> 
             return compare(path, &have, &meta, options);
         }
         if file::write(directory.as_fd(), path, &meta, verified, file::Existing::Kept)? {
+            // Whoever made the directory: a process that was killed right after may not have come to this.
+            sync_parent(&directory, path)?;
             return Ok(InitOutcome::Created);
         }
     }
@@ -183,7 +181,7 @@ fn compare(path: &Path, have: &Meta, wanted: &Meta, options: &InitOptions) -> Re
 fn sync_parent(directory: impl AsFd, path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent_path = path.parent().unwrap_or(path);
-    match openat(directory, c"..", flags, Mode::empty()) {
+    match beneath::open(directory, c"..", flags, Mode::empty()) {
         Ok(parent) => barrier::sync(parent, parent_path),
         // Its names may be made and not be listed: then they become durable when the kernel sees fit.
         Err(Errno::ACCESS) => Ok(()),
