@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, readlinkat};
 
 use crate::{
     digest::{Algorithm, ObjectId, VerityHasher, object_id_of},
@@ -74,7 +74,7 @@ pub fn scan(
 ) -> Result<Scanned> {
     let path = path.as_ref();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(dirfd, path, flags, Mode::empty()).map_err(Error::io(Step::Open, path))?;
+    let root = beneath::open(dirfd, path, flags, Mode::empty()).map_err(Error::io(Step::Open, path))?;
     let stat = metadata::read(&root, path)?;
     observer.event(&Event::Begin { what: "files", name: "scan", total: None });
     let mut scan = Scan {
@@ -133,7 +133,7 @@ impl Scan<'_> {
             let parent = level.inode;
             // Opening by O_PATH has no side effects, whatever it is: devices, fifos.
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = openat(&level.directory, &name, flags, Mode::empty())
+            let fd = beneath::open(&level.directory, &name, flags, Mode::empty())
                 .map_err(Error::io(Step::Open, &path))?;
             let name = Name::new(name.as_bytes()).map_err(|error| tree_error(&path)(error.into()))?;
             let stat = fstat(&fd).map_err(Error::io(Step::Stat, &path))?;
@@ -270,7 +270,7 @@ impl Sink {
 /// Opens for reading what was opened by path only: the very same file.
 fn reopen(fd: &OwnedFd, flags: OFlags, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | flags;
-    openat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())
+    beneath::open(CWD, &format!("/proc/self/fd/{}", fd.as_raw_fd()), flags, Mode::empty())
         .map_err(Error::io(Step::Open, path))
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use lzma_rust2::XzReader;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::retry_on_intr,
+};
 
 use crate::{
     decompress::{BUFFER, Decompressor},
@@ -23,7 +26,8 @@ const BZIP2_MAGIC: &[u8] = b"BZh";
 /// Opens an archive and unpacks it if it is packed; `None` for a directory.
 pub(super) fn open(path: &Path) -> Result<Option<File>, Error> {
     let fail = |step: Step| move |source: io::Error| Error::source(step, path.display(), source);
-    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = retry_on_intr(|| openat(CWD, path, flags, Mode::empty()))
         .map_err(|errno| fail(Step::OpenSource)(errno.into()))?;
     let file = File::from(fd);
     let kind = file.metadata().map_err(fail(Step::OpenSource))?.file_type();

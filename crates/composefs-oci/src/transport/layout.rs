@@ -12,7 +12,10 @@ use std::{
 };
 
 use oci_spec::image::{Descriptor, ImageIndex};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::retry_on_intr,
+};
 
 use crate::{
     digest::{Digest, VerifyingReader},
@@ -67,8 +70,8 @@ impl Layout {
 /// Opens a file for reading; refuses what is no regular file, so that a FIFO cannot hang us.
 pub(super) fn open_file(path: &Path) -> Result<File, Error> {
     let fail = |source: io::Error| Error::source(Step::OpenSource, path.display(), source);
-    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-        .map_err(|errno| fail(errno.into()))?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = retry_on_intr(|| openat(CWD, path, flags, Mode::empty())).map_err(|errno| fail(errno.into()))?;
     let file = File::from(fd);
     if !file.metadata().map_err(fail)?.is_file() {
         return Err(fail(io::Error::other("not a regular file")));

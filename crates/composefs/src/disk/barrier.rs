@@ -7,10 +7,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, fsync, openat, syncfs},
+    fs::{Mode, OFlags, fsync, syncfs},
     io::Errno,
 };
 
+use super::beneath;
 use crate::error::{Error, Result, Step};
 
 /// A descriptor through which everything written to a file system after its opening can be made durable.
@@ -30,8 +31,13 @@ pub(crate) struct Barrier {
 impl Barrier {
     /// Opens a barrier on the file system of `directory`, with a description of its own.
     pub(crate) fn open(directory: impl AsFd, path: &Path) -> Result<Self> {
-        let fd = openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Error::io(Step::Open, path))?;
+        let fd = beneath::open(
+            directory,
+            c".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(Error::io(Step::Open, path))?;
         let (dirty, failed) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self { fd, path: path.to_owned(), dirty, failed })
     }

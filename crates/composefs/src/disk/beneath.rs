@@ -17,13 +17,24 @@ use rustix::{
         AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, mkdirat, openat, openat2,
         readlinkat, statat,
     },
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
 
 use crate::error::{Error, Result, Step};
 
 /// The most bytes of a symlink's target that are read; the kernel's own limit.
 const TARGET_MAX: usize = 4096;
+
+/// Opens a name. A signal that comes between does not count: network and FUSE file systems let it end the call.
+pub(crate) fn open(
+    directory: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    let directory = directory.as_fd();
+    retry_on_intr(|| openat(directory, name, flags, mode))
+}
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -48,8 +59,8 @@ pub(crate) fn open_directory<'a>(
     for component in components {
         path.push(os(component));
         let opened = match &at {
-            Some(fd) => openat(fd, component, DIRECTORY, Mode::empty()),
-            None => openat(root.as_fd(), component, DIRECTORY, Mode::empty()),
+            Some(fd) => open(fd, component, DIRECTORY, Mode::empty()),
+            None => open(root.as_fd(), component, DIRECTORY, Mode::empty()),
         };
         match optional(opened).map_err(Error::io(Step::Open, &path))? {
             Some(fd) => at = Some(fd),
@@ -58,7 +69,7 @@ pub(crate) fn open_directory<'a>(
     }
     match at {
         Some(fd) => Ok(Some(fd)),
-        None => openat(root, c".", DIRECTORY, Mode::empty()).map(Some).map_err(Error::io(Step::Open, path)),
+        None => open(root, c".", DIRECTORY, Mode::empty()).map(Some).map_err(Error::io(Step::Open, path)),
     }
 }
 
@@ -70,18 +81,19 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY);
 
 /// Opens a file for reading; a symlink as its last component and everything but regular files are refused.
-pub(crate) fn open_file(directory: impl AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
-    regular(openat(directory, name, FILE, Mode::empty())?)
+pub(crate) fn open_file(directory: impl AsFd, name: impl rustix::path::Arg + Copy) -> io::Result<OwnedFd> {
+    regular(open(directory, name, FILE, Mode::empty())?)
 }
 
 /// Opens the file `name` in the directory `parent` below `directory`: as [`open_file`], and nothing on the way
 /// may be a symlink or a mount. Overlayfs looks files up in its data layers like that.
 pub(crate) fn open_file_below(directory: impl AsFd, parent: &str, name: &str) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    match openat2(&directory, format!("{parent}/{name}"), FILE, Mode::empty(), resolve) {
+    let path = format!("{parent}/{name}");
+    match retry_on_intr(|| openat2(&directory, &path, FILE, Mode::empty(), resolve)) {
         // A kernel before 5.6, a sandbox that does not know the call, a rename that came between.
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
-            let parent = openat(directory, parent, DIRECTORY, Mode::empty())?;
+            let parent = open(directory, parent, DIRECTORY, Mode::empty())?;
             open_file(parent, name)
         }
         opened => regular(opened?),
@@ -145,7 +157,7 @@ pub(crate) struct Listed {
 /// Calls `found` with every name in a directory but `.` and `..`, as the file system has them.
 pub(crate) fn each(directory: impl AsFd, found: &mut dyn FnMut(&CStr, FileType)) -> io::Result<()> {
     // A fresh description: the position in the directory belongs to it.
-    let fd = openat(directory, c".", DIRECTORY, Mode::empty())?;
+    let fd = open(directory, c".", DIRECTORY, Mode::empty())?;
     let mut buffer = vec![MaybeUninit::uninit(); 32 * 1024];
     let mut entries = RawDir::new(fd, &mut buffer);
     while let Some(entry) = entries.next() {

@@ -12,8 +12,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, linkat, openat, renameat, renameat_with, symlinkat,
-        unlinkat,
+        AtFlags, CWD, Mode, OFlags, RenameFlags, fchmod, linkat, renameat, renameat_with, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -137,7 +136,7 @@ static NO_EMPTY_PATH: AtomicBool = AtomicBool::new(false);
 impl Temporary {
     /// Makes an empty file, open for reading and writing.
     pub(crate) fn create(nursery: Nursery<'_>) -> io::Result<Self> {
-        let unnamed = openat(
+        let unnamed = beneath::open(
             nursery.directory,
             nursery.below,
             OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
@@ -154,8 +153,9 @@ impl Temporary {
 
     fn create_named(nursery: Nursery<'_>) -> io::Result<Self> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let (name, fd) =
-            with_temporary_name(nursery.prefix, |name| openat(nursery.directory, name, flags, Modes::FILE))?;
+        let (name, fd) = with_temporary_name(nursery.prefix, |name| {
+            beneath::open(nursery.directory, name, flags, Modes::FILE)
+        })?;
         Ok(Self { fd, named: Some((nursery.directory.try_clone_to_owned()?, name)) })
     }
 
@@ -167,7 +167,8 @@ impl Temporary {
     /// Exchanges the writable descriptor for a read-only one, as fs-verity wants it.
     pub(crate) fn make_read_only(&mut self) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        self.fd = openat(CWD, format!("/proc/self/fd/{}", self.fd.as_raw_fd()), flags, Mode::empty())?;
+        self.fd =
+            beneath::open(CWD, &format!("/proc/self/fd/{}", self.fd.as_raw_fd()), flags, Mode::empty())?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::{ErofsFormats, Meta, Repository, Writer, layout, meta::file, store};
 use crate::{
@@ -255,7 +255,7 @@ impl Repository {
 
 /// Opens a repository's directory, following symlinks: the path is the user's.
 pub(super) fn open_root(dirfd: impl AsFd, path: &Path) -> Result<OwnedFd> {
-    openat(dirfd, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    beneath::open(dirfd, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::io(Step::OpenRepository, path))
 }
 
