@@ -18,6 +18,7 @@ pub mod refs;
 pub mod commit;
 pub mod contents;
 mod reach;
+mod fan_out;
 pub mod lease;
 pub mod gc;
 pub mod check;

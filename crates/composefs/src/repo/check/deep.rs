@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use super::{
@@ -16,7 +13,7 @@ use crate::{
     digest::{Algorithm, ObjectId, hash::Hasher, object_id::push_hex},
     error::{Category, Result},
     progress::{Event, Observer},
-    repo::Repository,
+    repo::{Repository, fan_out},
 };
 
 /// Rebuilds every stream that can be opened, several at once.
@@ -32,25 +29,17 @@ pub(super) fn check(
         name: "streams",
         total: u64::try_from(streams.len()).ok(),
     });
-    let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
-    let work = || {
-        while let Some((name, id)) = streams.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let faults = rebuild(repository, name.as_str(), id);
-            let subject = format!("{}/{name}", Category::Streams.directory());
-            found
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(faults.into_iter().map(|fault| Finding::new(subject.as_str(), fault)));
-            observer.event(&Event::Advance { name: "streams", by: 1 });
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.threads.min(streams.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    fan_out::each(&streams, options.threads, |(name, id)| {
+        let faults = rebuild(repository, name.as_str(), id);
+        let subject = format!("{}/{name}", Category::Streams.directory());
+        found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(faults.into_iter().map(|fault| Finding::new(subject.as_str(), fault)));
+        observer.event(&Event::Advance { name: "streams", by: 1 });
+        Ok(())
+    })?;
     observer.event(&Event::Done { name: "streams" });
     let mut findings = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     findings.sort_by(|a, b| a.subject.cmp(&b.subject));

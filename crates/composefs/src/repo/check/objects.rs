@@ -3,10 +3,7 @@
 use std::{
     ffi::CString,
     os::fd::BorrowedFd,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::fs::FileType;
@@ -20,7 +17,7 @@ use crate::{
     disk::beneath::{self, Listed},
     error::{Error, Result, Step},
     progress::{Event, Observer},
-    repo::{Repository, layout},
+    repo::{Repository, fan_out, layout},
 };
 
 /// Checks all objects, a directory at a time on each thread; memory is one buffer for each.
@@ -46,38 +43,25 @@ pub(super) fn check(
         name: "objects",
         total: u64::try_from(prefixes.len()).ok(),
     });
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new((Count::default(), Vec::new(), None));
-    let work = || {
-        while let Some(prefix) = prefixes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut count = Count::default();
-            let mut findings = Vec::new();
-            let result = check_prefix(repository, objects, prefix, &mut count, &mut findings);
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.0.checked = found.0.checked.saturating_add(count.checked);
-            found.0.corrupted = found.0.corrupted.saturating_add(count.corrupted);
-            found.1.append(&mut findings);
-            if let Err(error) = result {
-                found.2.get_or_insert(error);
-                return;
-            }
-            drop(found);
-            observer.event(&Event::Advance { name: "objects", by: 1 });
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.threads.min(prefixes.len()) {
-            scope.spawn(work);
-        }
-        work();
+    let found = Mutex::new((Count::default(), Vec::new()));
+    let outcome = fan_out::each(&prefixes, options.threads, |prefix| {
+        let mut count = Count::default();
+        let mut findings = Vec::new();
+        let result = check_prefix(repository, objects, prefix, &mut count, &mut findings);
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.0.checked = found.0.checked.saturating_add(count.checked);
+        found.0.corrupted = found.0.corrupted.saturating_add(count.corrupted);
+        found.1.append(&mut findings);
+        drop(found);
+        result.inspect(|()| observer.event(&Event::Advance { name: "objects", by: 1 }))
     });
     observer.event(&Event::Done { name: "objects" });
-    let (count, mut findings, error) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (count, mut findings) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The order must not depend on the threads.
     findings.sort_by(|a, b| a.subject.cmp(&b.subject));
     report.objects = count;
     report.findings.append(&mut findings);
-    error.map_or(Ok(()), Err)
+    outcome
 }
 
 fn check_prefix(

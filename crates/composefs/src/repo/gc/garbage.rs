@@ -4,16 +4,13 @@ use std::{
     ffi::{CStr, CString},
     os::fd::BorrowedFd,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::fs::FileType;
 
 use super::{
-    super::{Repository, layout, reach::Reach},
+    super::{Repository, fan_out, layout, reach::Reach},
     Garbage, path_text,
 };
 use crate::{
@@ -48,30 +45,15 @@ pub(super) fn find(repository: &Repository, reach: &Reach) -> Result<Found> {
             found.foreign.push(path_text(layout::OBJECTS, digits));
         }
     }
-    let next = AtomicUsize::new(0);
-    let result = Mutex::new(Ok(found));
-    let work = || {
-        while let Some(prefix) = prefixes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let part = look(repository, objects, &path, prefix, reach);
-            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
-            match (part, &mut *result) {
-                (Ok(mut part), Ok(found)) => {
-                    found.objects.append(&mut part.objects);
-                    found.foreign.append(&mut part.foreign);
-                }
-                (Err(error), Ok(_)) => *result = Err(error),
-                (_, Err(_)) => return,
-            }
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(prefixes.len());
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut found = result.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    let all = Mutex::new(found);
+    fan_out::each(&prefixes, fan_out::processors(), |prefix| {
+        let mut part = look(repository, objects, &path, prefix, reach)?;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.objects.append(&mut part.objects);
+        all.foreign.append(&mut part.foreign);
+        Ok(())
+    })?;
+    let mut found = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     // A plan must not depend on threads or on the order a file system lists names in.
     found.objects.sort_unstable_by_key(|garbage| garbage.id);
     found.foreign.sort_unstable();

@@ -5,16 +5,13 @@ use std::{
     fmt,
     os::fd::BorrowedFd,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use serde::Serialize;
 
 use super::{
-    super::{Sweeper, layout, lease::BootId, reach::Unreadable},
+    super::{Sweeper, fan_out, layout, lease::BootId, reach::Unreadable},
     Garbage, GcPlan, Names, write_totals,
 };
 use crate::{
@@ -127,35 +124,17 @@ fn remove_objects(sweeper: &Sweeper, objects: &[Garbage], observer: &dyn Observe
     });
     let groups: Vec<&[Garbage]> =
         objects.chunk_by(|a, b| a.id.as_bytes().first() == b.id.as_bytes().first()).collect();
-    let next = AtomicUsize::new(0);
-    let result = Mutex::new(Ok((0_usize, 0_u64)));
-    let work = || {
-        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let removed = remove_group(directory, &path, group);
-            let mut result = result.lock().unwrap_or_else(PoisonError::into_inner);
-            match (removed, &mut *result) {
-                (Ok((count, bytes)), Ok(total)) => {
-                    *total = (total.0.saturating_add(count), total.1.saturating_add(bytes));
-                }
-                (Err(error), Ok(_)) => *result = Err(error),
-                (_, Err(_)) => {}
-            }
-            if result.is_err() {
-                return;
-            }
-            drop(result);
-            observer.event(&Event::Advance { name: "sweep", by: group.len() as u64 });
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(groups.len());
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
+    let total = Mutex::new((0_usize, 0_u64));
+    let outcome = fan_out::each(&groups, fan_out::processors(), |group| {
+        let (count, bytes) = remove_group(directory, &path, group)?;
+        let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+        *total = (total.0.saturating_add(count), total.1.saturating_add(bytes));
+        drop(total);
+        observer.event(&Event::Advance { name: "sweep", by: group.len() as u64 });
+        Ok(())
     });
     observer.event(&Event::Done { name: "sweep" });
-    result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome.map(|()| total.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn remove_group(objects: BorrowedFd<'_>, path: &Path, group: &[Garbage]) -> Result<(usize, u64)> {
