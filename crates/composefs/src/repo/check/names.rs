@@ -60,7 +60,7 @@ fn broken(subject: &str, report: &mut CheckReport) -> bool {
 }
 
 /// Returns what the system said, without the path, which is the subject.
-fn detail(error: &Error) -> String {
+pub(super) fn detail(error: &Error) -> String {
     match error {
         Error::Io { source, .. } => source.to_string(),
         Error::Stream { source, .. } => chain(source.as_ref()),
