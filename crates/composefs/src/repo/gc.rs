@@ -111,6 +111,9 @@ pub struct GcPlan {
     /// What is reachable and cannot be read: nothing is known about what it needs.
     #[serde(serialize_with = "as_texts")]
     pub unreadable: Vec<Unreadable>,
+    /// What would go besides if everything reachable could be read; the sweep looks again, and may find that it can.
+    #[serde(skip)]
+    held_back: Vec<Garbage>,
     #[serde(skip)]
     options: GcOptions,
     #[serde(skip)]
@@ -290,14 +293,16 @@ impl GcPlan {
             temporaries: Vec::new(),
             foreign: Vec::new(),
             unreadable: Vec::new(),
+            held_back: Vec::new(),
             options: options.clone(),
             names_read: names,
             reach,
         };
         let found = garbage::find(repository, &plan.reach)?;
         plan.foreign = found.foreign;
-        if sweep {
-            plan.objects = found.objects;
+        match sweep {
+            true => plan.objects = found.objects,
+            false => plan.held_back = found.objects,
         }
         plan.find_temporaries(repository)?;
         plan.unreadable = plan.reach.take_unreadable();

@@ -82,6 +82,7 @@ impl GcPlan {
         remove_paths(sweeper, [doomed.image_refs, doomed.stream_refs, doomed.mounts].concat())?;
         remove_paths(sweeper, [doomed.images, doomed.streams].concat())?;
         if sweep {
+            self.objects.append(&mut self.held_back);
             self.objects.retain(|garbage| !self.reach.is_live(&garbage.id));
             (report.objects_removed, report.bytes) = remove_objects(sweeper, &self.objects, observer)?;
         }
