@@ -4,7 +4,7 @@
 //! hash, then to the store. Members up to 1 MiB are hashed in memory and stored in batches by the pool;
 //! larger ones are written while they are hashed.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
 use composefs::{
     digest::{ObjectId, VerityHasher},
@@ -26,7 +26,7 @@ use super::{
     pipeline::{self, Blob, Chunks, Stop},
     shared_files::SharedFiles,
     sparse::Expanding,
-    spool::{StreamSpool, stream_error, write_error},
+    spool::{StreamSpool, stream_error},
 };
 
 /// Files up to this size are held in memory until they are stored.
@@ -342,7 +342,7 @@ impl<'a> Splitter<'a> {
                 hasher.update(bytes);
                 self.batch.buffer.extend_from_slice(bytes);
             }
-            Current::Large(object) => object.write_all(bytes).map_err(|error| other(write_error(error)))?,
+            Current::Large(object) => object.append(bytes).map_err(other)?,
             Current::Shared(_, hasher) => hasher.update(bytes),
             Current::None => {}
         }

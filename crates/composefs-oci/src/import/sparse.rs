@@ -1,7 +1,5 @@
 //! The expanded file of a sparse member, as an object of its own.
 
-use std::io::Write as _;
-
 use composefs::repo::{ObjectWriter, Stored};
 use composefs_tar::{Expander, Piece, SparseMap};
 
@@ -25,7 +23,7 @@ impl Expanding {
         while let Some(piece) = self.expander.next(&mut stored) {
             match piece {
                 Piece::Hole(bytes) => self.object.write_hole(bytes).map_err(write_error)?,
-                Piece::Data(bytes) => self.object.write_all(bytes).map_err(write_error)?,
+                Piece::Data(bytes) => self.object.append(bytes)?,
             }
         }
         Ok(())

@@ -32,8 +32,10 @@ pub(super) fn stream_error(layer: &Digest, source: SplitstreamError) -> Error {
     Error::stream(format!("oci-layer-{layer}"), source)
 }
 
-fn io_error(source: io::Error) -> Error {
-    Error::source(Step::Write, "the temporary file of a splitstream", source)
+/// The unnamed file, which is on the repository's disk, could not be written or read back.
+fn io_error(writer: &Writer) -> impl FnOnce(io::Error) -> Error {
+    let path = writer.path().to_owned();
+    |source| composefs::Error::Io { step: composefs::error::Step::Write, path, source }.into()
 }
 
 /// An object's temporary could not be written.
@@ -48,9 +50,9 @@ impl StreamSpool {
         if self.memory.len() > MEMORY_MAX {
             let file = match &mut self.file {
                 Some(file) => file,
-                None => self.file.insert(tempfile::tempfile_in(writer.path()).map_err(io_error)?),
+                None => self.file.insert(tempfile::tempfile_in(writer.path()).map_err(io_error(writer))?),
             };
-            file.write_all(&self.memory).map_err(io_error)?;
+            file.write_all(&self.memory).map_err(io_error(writer))?;
             self.memory.clear();
         }
         Ok(())
@@ -60,20 +62,20 @@ impl StreamSpool {
     pub(super) fn finish(self, writer: &Writer, builder: Builder, layer: &Digest) -> Result<ObjectId, Error> {
         let built = builder.finish().map_err(|error| stream_error(layer, error))?;
         let mut object = writer.object_writer(0)?;
-        object.write_all(&built.head).map_err(write_error)?;
+        object.append(&built.head)?;
         if let Some(mut file) = self.file {
-            file.seek(SeekFrom::Start(0)).map_err(io_error)?;
+            file.seek(SeekFrom::Start(0)).map_err(io_error(writer))?;
             let mut buffer = vec![0; crate::decompress::BUFFER];
             loop {
-                let got = file.read(&mut buffer).map_err(io_error)?;
+                let got = file.read(&mut buffer).map_err(io_error(writer))?;
                 if got == 0 {
                     break;
                 }
-                object.write_all(buffer.get(..got).unwrap_or_default()).map_err(write_error)?;
+                object.append(buffer.get(..got).unwrap_or_default())?;
             }
         }
-        object.write_all(&self.memory).map_err(write_error)?;
-        object.write_all(&built.tail).map_err(write_error)?;
+        object.append(&self.memory)?;
+        object.append(&built.tail)?;
         Ok(object.finish()?.id)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -379,9 +379,7 @@ fn store_blob(
         if got == 0 {
             break;
         }
-        object
-            .write_all(buffer.get(..got).unwrap_or_default())
-            .map_err(|error| Error::source(Step::Write, "an object", error))?;
+        object.append(buffer.get(..got).unwrap_or_default())?;
         observer.event(&Event::Advance { name: digest.as_str(), by: got as u64 });
     }
     let stored = object.finish()?;

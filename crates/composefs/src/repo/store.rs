@@ -367,6 +367,15 @@ impl ObjectFile {
         Ok(())
     }
 
+    /// Writes bytes, as `write_all` does, with an error that says where.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.write_all(bytes);
+        written.map_err(Error::io(Step::Write, self.writer.path_of(layout::OBJECTS)))
+    }
+
     /// Stores the object under the digest of what was written.
     ///
     /// # Errors
@@ -419,6 +428,15 @@ impl ObjectWriter {
         self.file.write_hole(bytes)?;
         self.hasher.update_zeros(bytes);
         Ok(())
+    }
+
+    /// Writes bytes, as `write_all` does, with an error that says where.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.file.append(bytes)
     }
 
     /// Stores the object under the digest of what was written.
