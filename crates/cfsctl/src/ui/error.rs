@@ -44,7 +44,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         crate::ui::say!("{cancelled}");
         return ExitCode::from(super::interrupt::status());
     }
-    crate::ui::say!("{}", text(error).trim_end());
+    let text = text(error);
+    crate::ui::say!("{}", text.strip_suffix('\n').unwrap_or(&text));
     ExitCode::FAILURE
 }
 
