@@ -9,6 +9,8 @@ mod state;
 
 mod scenario;
 
+mod errors;
+mod full_disk;
 mod kill;
 
 #[test]

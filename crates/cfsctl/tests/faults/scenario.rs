@@ -146,6 +146,11 @@ impl Scenario {
         [sandbox, &self.template].map(|of| of.path("").display().to_string().trim_end_matches('/').to_owned())
     }
 
+    /// Tells whether a call is about the repository in `sandbox` or what is put into it.
+    pub(crate) fn touches(&self, sandbox: &Sandbox, call: &Call) -> bool {
+        touches(&call.arguments, &self.places(sandbox))
+    }
+
     /// Returns the points of calls by these names: of calls about the repository, and of no others. Where one thread's
     /// first call of a name loads a library, another's first is left out with it.
     pub(crate) fn points(&self, names: &[&str]) -> Vec<Point> {

@@ -59,6 +59,15 @@ impl State {
         text
     }
 
+    /// Names the files and symlinks that `other` has not; directories stay empty.
+    pub(crate) fn files_other_than(&self, other: &Self) -> String {
+        let more = self
+            .0
+            .iter()
+            .filter(|(path, what)| !what.starts_with("directory") && other.0.get(*path) != Some(*what));
+        more.map(|(path, what)| format!("    {path}: {what}\n")).collect()
+    }
+
     /// Says what an operation cut short has left that was neither before it nor would be after it: every name leads
     /// where it led or to where it should lead, and what both have is there.
     pub(crate) fn strays(&self, before: &Self, after: &Self) -> String {
