@@ -136,7 +136,7 @@ fn name(
             Some(index) => {
                 commit.stream_ref(ident::index_of_tag(tag)?, &ident::index(index)?);
             }
-            None => indexes::forget_unless(writer, commit, tag, Some(digest))?,
+            None => indexes::forget_unless(writer, commit, tag, digest)?,
         }
     }
     keep_referrer(commit, &plan.manifest)

@@ -79,15 +79,15 @@ pub(crate) fn forget_unless(
     repo: &Repository,
     commit: &mut Commit<'_>,
     tag: &str,
-    manifest: Option<&ManifestDigest>,
+    manifest: &ManifestDigest,
 ) -> Result<(), Error> {
     let name = ident::index_of_tag(tag)?;
     // One that cannot be read is of no use to anybody.
-    let stays = match (StoredIndex::of_tag(repo, tag), manifest) {
-        (Ok(Some(index)), Some(manifest)) => index.manifests.iter().any(|(digest, _)| digest == manifest),
-        (Ok(None), _) => return Ok(()),
-        (Err(error @ Error::Repository(_)), Some(_)) => return Err(error),
-        _ => false,
+    let stays = match StoredIndex::of_tag(repo, tag) {
+        Ok(Some(index)) => index.manifests.iter().any(|(digest, _)| digest == manifest),
+        Ok(None) => return Ok(()),
+        Err(error @ Error::Repository(_)) => return Err(error),
+        Err(_) => false,
     };
     if !stays {
         commit.remove_stream_ref(name);

@@ -58,7 +58,7 @@ pub fn set(writer: &Writer, tag: &str, digest: &ManifestDigest) -> Result<(), Er
     }
     let mut commit = writer.begin();
     commit.stream_ref(reference, &stream);
-    indexes::forget_unless(writer, &mut commit, tag, Some(digest))?;
+    indexes::forget_unless(writer, &mut commit, tag, digest)?;
     Ok(commit.finish()?)
 }
 
@@ -68,16 +68,19 @@ pub fn set(writer: &Writer, tag: &str, digest: &ManifestDigest) -> Result<(), Er
 /// [`Error::NotFound`] if there is none.
 pub fn remove(writer: &Writer, tag: &str) -> Result<(), Error> {
     let reference = ident::tag(tag).map_err(|_| Error::NotFound(tag.to_owned()))?;
-    let index = writer.read_ref(Category::Streams, &ident::index_of_tag(tag)?)?;
+    let index = ident::index_of_tag(tag)?;
+    let with_index = writer.read_ref(Category::Streams, &index)?.is_some();
     let here = writer.read_ref(Category::Streams, &reference)?.is_some();
     // Other programs remove the tag and leave the index.
-    if !here && index.is_none() {
+    if !here && !with_index {
         return Err(Error::NotFound(tag.to_owned()));
     }
     let mut commit = writer.begin();
     if here {
         commit.remove_stream_ref(reference);
     }
-    indexes::forget_unless(writer, &mut commit, tag, None)?;
+    if with_index {
+        commit.remove_stream_ref(index);
+    }
     Ok(commit.finish()?)
 }
