@@ -8,7 +8,6 @@
 )]
 
 use std::{
-    error::Error as _,
     io::Read as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -27,6 +26,7 @@ use composefs_oci::{
     pull::{PullOptions, Pulled, pull},
     transport::{self, Source, SourceOptions, containers_storage::StorageError},
 };
+use composefs_testkit::chain;
 use composefs_testkit::{
     images::{Compression, Image, Layer, Layout, sha256},
     peers, require,
@@ -141,16 +141,6 @@ fn open_with(reference: &str, environment: Environment) -> Result<Box<dyn Source
 
 fn open(reference: &str) -> Result<Box<dyn Source>, Error> {
     open_with(reference, Environment::default().uid(0))
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn noise(length: usize) -> Vec<u8> {

@@ -16,6 +16,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::path::{Path, PathBuf};
 
+use crate::tars::TarBuilder;
+
 /// The media type of OCI manifests.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of OCI indexes.
@@ -111,6 +113,28 @@ pub struct Layer {
     pub diff_id: String,
     /// Annotations of the layer's descriptor.
     pub annotations: Map<String, Value>,
+}
+
+/// Returns bytes that no compressor shortens, the same for the same `seed`.
+#[must_use]
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(length);
+    bytes
+}
+
+/// Makes a layer of `/usr` and one file of `length` bytes in it, named and filled by `seed`.
+#[must_use]
+pub fn layer_of_noise(seed: u64, length: usize, compression: Compression) -> Layer {
+    let file = format!("usr/file{seed}");
+    Layer::new(TarBuilder::new().dir("usr").file(&file, noise(seed, length)).finish(), compression)
 }
 
 impl Layer {

@@ -6,6 +6,7 @@
 //! # Format
 //! `docs/formats/transports.md`, sections 2 to 6 and 8.
 
+mod background;
 pub mod challenge;
 #[allow(dead_code, reason = "where a part starts was checked before")]
 mod client;
@@ -36,19 +37,19 @@ use std::{
 };
 
 use oci_spec::image::Descriptor;
-use tokio::runtime::Runtime;
 
 use crate::{
     credentials::KeychainOptions,
     digest::Digest,
     environment::Environment,
-    error::{Error, Step},
+    error::Error,
     model::{MANIFEST_MAX, media_type, platform::Platform},
     reference::{Reference, RegistryReference, ShortName},
 };
 
 use super::{Chosen, Document, Root, Source, layout::read_document, select};
 
+use background::Background;
 use client::Client;
 use fault::Failure;
 use hosts::RegistriesConf;
@@ -191,8 +192,7 @@ pub struct Registry {
     split: SplitOptions,
     traffic: Traffic,
     known: Mutex<Known>,
-    /// Ends in the background: it may be dropped where another runtime runs.
-    runtime: Option<Runtime>,
+    background: Background,
 }
 
 /// What was fetched and may be wanted again.
@@ -208,14 +208,6 @@ struct Known {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("reference", &self.reference).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -253,12 +245,6 @@ impl Registry {
             }
         }
         let reference = references.first().ok_or_else(|| Error::Connections("no place to ask".to_owned()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("registry")
-            .enable_all()
-            .build()
-            .map_err(|source| Error::source(Step::Spawn, reference, source))?;
         Ok(Self {
             reference: reference.clone(),
             places,
@@ -267,7 +253,7 @@ impl Registry {
             split: options.split.clone(),
             traffic: Traffic::default(),
             known: Mutex::default(),
-            runtime: Some(runtime),
+            background: Background::start(reference)?,
         })
     }
 
@@ -291,10 +277,7 @@ impl Registry {
 
     /// Runs something asynchronous to its end on this thread.
     fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        match &self.runtime {
-            Some(runtime) => runtime.block_on(work),
-            None => Err(Error::Connections("closed".to_owned())),
-        }
+        self.background.block_on(work)
     }
 
     /// Asks one place after the other, and returns what the last one says if none gives it.
@@ -347,8 +330,7 @@ impl Registry {
 
     /// Opens a blob at one of the places, else, of a foreign layer, at one of the addresses its descriptor names.
     fn fetched_blob(&self, descriptor: &Descriptor, digest: &Digest) -> Result<Download<BlobOrigin>, Error> {
-        let Some(runtime) = &self.runtime else { return Err(Error::Connections("closed".to_owned())) };
-        let handle = runtime.handle();
+        let handle = self.background.handle()?;
         let plan = Plan {
             size: descriptor.size(),
             retries: self.retries.clone(),
@@ -367,7 +349,7 @@ impl Registry {
         let mut places = places.into_iter();
         let first = places.next().ok_or_else(|| Error::Connections("no place to ask".to_owned()))?;
         let origin = BlobOrigin::new(first, places.collect(), digest);
-        let error = match runtime.block_on(ranged::open(handle, origin, plan.clone())) {
+        let error = match handle.block_on(ranged::open(handle, origin, plan.clone())) {
             Ok(pieces) => return Ok(pieces),
             Err(failure) => Error::from(failure),
         };
@@ -375,7 +357,7 @@ impl Registry {
         if let Some(client) = self.places.last() {
             for url in urls.filter(|url| url.scheme() == "https").take(URLS_MAX) {
                 let origin = BlobOrigin::foreign(Arc::clone(client), digest, url);
-                match runtime.block_on(ranged::open(handle, origin, plan.clone())) {
+                match handle.block_on(ranged::open(handle, origin, plan.clone())) {
                     Ok(pieces) => return Ok(pieces),
                     Err(Failure { error, .. }) => {
                         tracing::debug!(fault = %error.fault, "the foreign layer is not there either");

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error as _,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -18,11 +17,10 @@ use composefs_oci::{
         registry::{RegistryOptions, retry::RetryOptions},
     },
 };
-use composefs_testkit::{
-    images::{Compression, Descriptor, Image, Layer, Layout},
-    tars::TarBuilder,
-};
+use composefs_testkit::images::{Compression, Descriptor, Image, Layout};
 use tempfile::TempDir;
+
+pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
 
 pub(crate) struct Lab {
     dir: TempDir,
@@ -109,20 +107,6 @@ pub(crate) fn blobs(layout: &Path) -> BTreeMap<String, Vec<u8>> {
     files(&layout.join("blobs"))
 }
 
-/// A layer of one file of `length` bytes that no compressor shortens.
-pub(crate) fn layer(seed: u64, length: usize, compression: Compression) -> Layer {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut noise: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
-    noise.truncate(length);
-    Layer::new(TarBuilder::new().dir("usr").file(&format!("usr/file{seed}"), noise).finish(), compression)
-}
-
 /// An image with a layer that is sent as a stream, and two that are not.
 pub(crate) fn image() -> Image {
     Image::new([
@@ -130,17 +114,6 @@ pub(crate) fn image() -> Image {
         layer(2, 3_000_000, Compression::Plain),
         layer(3, 20_000, Compression::Zstd),
     ])
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// What an observer was told, as text.

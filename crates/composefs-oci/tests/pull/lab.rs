@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error as _,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -20,12 +19,14 @@ use composefs_oci::{
     stored::{check, tags},
     transport,
 };
-use composefs_testkit::{
-    images::{Compression, Image, Layer, Layout},
-    tars::TarBuilder,
-};
+use composefs_testkit::images::{Image, Layer, Layout};
 use rustix::fs::CWD;
 use tempfile::TempDir;
+
+pub(crate) use composefs_testkit::{
+    chain,
+    images::{layer_of_noise as layer, noise},
+};
 
 pub(crate) struct Lab {
     dir: TempDir,
@@ -133,37 +134,6 @@ impl Lab {
     pub(crate) fn paths(&self, pulled: &Pulled) -> Vec<String> {
         self.dump(pulled).lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Bytes that no compressor shortens.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
-    bytes.truncate(length);
-    bytes
-}
-
-/// A layer of `/usr` and one file of `length` bytes in it, named and filled by `seed`.
-pub(crate) fn layer(seed: u64, length: usize, compression: Compression) -> Layer {
-    let tar = TarBuilder::new().dir("usr").file(&format!("usr/file{seed}"), noise(seed, length)).finish();
-    Layer::new(tar, compression)
 }
 
 /// What an observer was told, as text.

@@ -1,6 +1,6 @@
 //! A registry in this process, how to get at it, and repositories to pull into.
 
-use std::{error::Error as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use composefs::{
     digest::Algorithm,
@@ -19,12 +19,13 @@ use composefs_oci::{
     },
 };
 use composefs_testkit::{
-    images::{Compression, Image, Layer},
+    images::{Compression, Image},
     registry::Registry as InProcess,
-    tars::TarBuilder,
 };
 use rustix::fs::CWD;
 use tempfile::TempDir;
+
+pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
 
 /// Tries again at once, and takes plain HTTP.
 pub(crate) fn options() -> RegistryOptions {
@@ -97,20 +98,6 @@ pub(crate) fn assert_same(one: &Pulled, other: &Pulled) {
     assert_eq!(one.objects, other.objects);
 }
 
-/// A layer of one file of `length` bytes that no compressor shortens.
-pub(crate) fn layer(seed: u64, length: usize, compression: Compression) -> Layer {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut noise: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
-    noise.truncate(length);
-    Layer::new(TarBuilder::new().dir("usr").file(&format!("usr/file{seed}"), noise).finish(), compression)
-}
-
 /// An image of three layers, each in another compression.
 pub(crate) fn image() -> Image {
     Image::new([
@@ -118,15 +105,4 @@ pub(crate) fn image() -> Image {
         layer(2, 700_000, Compression::Plain),
         layer(3, 200_000, Compression::Zstd),
     ])
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

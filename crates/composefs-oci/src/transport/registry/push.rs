@@ -13,11 +13,10 @@ use reqwest::{
     Body, Method,
     header::{CONTENT_TYPE, HeaderValue},
 };
-use tokio::runtime::Runtime;
 
 use crate::{
     digest::Digest,
-    error::{Error, Step},
+    error::Error,
     reference::{Reference, RegistryReference},
     transport::{
         Root,
@@ -27,6 +26,7 @@ use crate::{
 
 use super::{
     RegistryOptions,
+    background::Background,
     client::{Client, Request},
     connect::Connector,
     fault::Asked,
@@ -43,21 +43,12 @@ pub struct RegistrySink {
     retries: RetryOptions,
     /// Another repository of the same registry, which may have the blobs.
     mount_from: Option<String>,
-    /// Ends in the background: it may be dropped where another runtime runs.
-    runtime: Option<Runtime>,
+    background: Background,
 }
 
 impl fmt::Debug for RegistrySink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistrySink").field("reference", &self.reference).finish_non_exhaustive()
-    }
-}
-
-impl Drop for RegistrySink {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -81,18 +72,9 @@ impl RegistrySink {
         let mount_from = from
             .filter(|from| from.domain() == to.domain() && from.path() != to.path())
             .map(|from| from.path().to_owned());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("registry")
-            .enable_all()
-            .build()
-            .map_err(|source| Error::source(Step::Spawn, reference, source))?;
+        let background = Background::start(reference)?;
         let (reference, retries) = (reference.clone(), options.retries.clone());
-        Ok(Self { reference, client, retries, mount_from, runtime: Some(runtime) })
-    }
-
-    fn runtime(&self) -> Result<&Runtime, Error> {
-        self.runtime.as_ref().ok_or_else(|| Error::Connections("closed".to_owned()))
+        Ok(Self { reference, client, retries, mount_from, background })
     }
 
     /// Puts a manifest under a tag or its digest, and has it found by whoever asks what refers to its subject.
@@ -113,7 +95,7 @@ impl RegistrySink {
         request = request.header(CONTENT_TYPE, kind);
         request.purpose = Purpose::Push;
         request.payload = Some(whole(document.bytes.clone().into()));
-        let reply = self.runtime()?.block_on(self.client.patiently(&request, &self.retries))?;
+        let reply = self.background.handle()?.block_on(self.client.patiently(&request, &self.retries))?;
         let says = reply.response.headers().get("docker-content-digest");
         let says = says.and_then(|value| Digest::new(value.to_str().ok()?).ok());
         // One of another algorithm says nothing.
@@ -131,7 +113,7 @@ impl RegistrySink {
         let mut request = Request::get(Asked::Upload, format!("blobs/uploads/?mount={digest}&from={from}"))
             .method(Method::POST);
         request.purpose = Purpose::Mount(from.clone());
-        let reply = self.runtime()?.block_on(self.client.patiently(&request, &self.retries));
+        let reply = self.background.handle()?.block_on(self.client.patiently(&request, &self.retries));
         match reply {
             Ok(reply) if reply.response.status().as_u16() == 201 => Ok(true),
             // It has begun an upload, which is left to age: the usual way begins its own.
@@ -167,14 +149,14 @@ impl Sink for RegistrySink {
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let digest = digest_of(blob)?;
         let asked = self.client.has_blob(&digest, Purpose::Push, &self.retries);
-        if self.runtime()?.block_on(asked)?.is_some() {
+        if self.background.handle()?.block_on(asked)?.is_some() {
             return Ok(true);
         }
         self.mount(&digest)
     }
 
     fn put_blob(&self, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
-        upload::upload(self.runtime()?, &self.client, blob, open, &self.retries)
+        upload::upload(self.background.handle()?, &self.client, blob, open, &self.retries)
     }
 
     fn put_manifest(&self, document: &Root) -> Result<(), Error> {

@@ -29,7 +29,7 @@ pub(super) fn subject(document: &Root) -> Option<Digest> {
 /// Adds a manifest to the index of what refers to `subject`.
 pub(super) fn refer(sink: &RegistrySink, document: &Root, subject: &Digest) -> Result<(), Error> {
     let tag = tag_of(subject);
-    let there = sink.runtime()?.block_on(pull::manifest(&sink.client, &tag, &sink.retries));
+    let there = sink.background.handle()?.block_on(pull::manifest(&sink.client, &tag, &sink.retries));
     let old = match there {
         Ok(root) if media_type::is_index(&root.media_type) => Some(root.bytes),
         Ok(_) => None,

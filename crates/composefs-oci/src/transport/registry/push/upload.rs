@@ -17,7 +17,7 @@ use reqwest::{
     header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RANGE},
 };
 use tokio::{
-    runtime::Runtime,
+    runtime::Handle,
     sync::mpsc::{Receiver, Sender, channel},
 };
 
@@ -72,7 +72,7 @@ enum Portion {
 
 /// Sends a blob.
 pub(super) fn upload(
-    runtime: &Runtime,
+    runtime: &Handle,
     client: &Arc<Client>,
     blob: &Descriptor,
     open: &OpenBlob<'_>,
@@ -154,7 +154,7 @@ pub(super) fn upload(
 
 /// Sends a small blob: nothing of it before all of it is right.
 fn small(
-    runtime: &Runtime,
+    runtime: &Handle,
     client: &Client,
     blob: &Descriptor,
     digest: &Digest,
