@@ -12,7 +12,10 @@ use composefs::{
 use composefs_tar::Mode;
 use rustix::fs::CWD;
 
-use crate::{args::Global, env, ui};
+use crate::{
+    args::{Global, ProgressMode},
+    env, ui,
+};
 
 /// What the system's repository is called.
 const SYSTEM: &str = "/sysroot/composefs";
@@ -70,12 +73,20 @@ impl App {
         let path = self.path()?;
         let writer = old.into_writer()?;
         if upgrade && !self.global.quiet {
-            crate::ui::say!(
+            self.note(&format!(
                 "upgraded the repository at {}: it has a meta.json now and stays on EROFS format 2",
                 path.display()
-            );
+            ));
         }
         Ok(writer)
+    }
+
+    /// Says something on stderr, as an event where stderr has those.
+    fn note(&self, text: &str) {
+        match self.global.progress {
+            ProgressMode::Json => crate::ui::say!("{}", serde_json::json!({"event": "note", "text": text})),
+            _ => crate::ui::say!("{text}"),
+        }
     }
 
     /// Opens the repository for writing, making it where there is none: with fs-verity if the file system has it.
@@ -104,7 +115,7 @@ impl App {
                 } else {
                     "without fs-verity: integrity rests on user space"
                 };
-                crate::ui::say!("made a repository at {} ({algorithm}, {how})", path.display());
+                self.note(&format!("made a repository at {} ({algorithm}, {how})", path.display()));
             }
         }
         self.writer()

@@ -23,7 +23,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 fn main() -> ExitCode {
     let mut arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if let Some(program) = multicall::take(&mut arguments) {
-        return finish(program.run(&arguments));
+        return finish(program.run(&arguments), args::ProgressMode::None);
     }
     complete::answer_the_shell();
     let cli = match args::Cli::command()
@@ -34,12 +34,13 @@ fn main() -> ExitCode {
         Err(error) => return ui::error::usage(&error),
     };
     ui::log::start(&cli.global);
-    finish(cmd::run(cli))
+    let progress = cli.global.progress;
+    finish(cmd::run(cli), progress)
 }
 
-fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+fn finish(result: anyhow::Result<ExitCode>, progress: args::ProgressMode) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) => ui::error::report(&error),
+        Err(error) => ui::error::report(&error, progress),
     }
 }

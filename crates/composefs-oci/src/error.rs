@@ -413,6 +413,15 @@ impl Error {
                 }
                 _ => None,
             },
+            Self::Source { step: Step::OpenSource, place, source }
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                let layout = place.strip_suffix("/oci-layout").or_else(|| place.strip_suffix("/index.json"));
+                Some(match layout {
+                    Some(path) => format!("there is no whole OCI layout at {path}; check the path"),
+                    None => "check the path".to_owned(),
+                })
+            }
             Self::NotALayout { .. } => {
                 Some("an OCI layout has the files oci-layout and index.json".to_owned())
             }

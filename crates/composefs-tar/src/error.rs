@@ -80,7 +80,7 @@ pub enum Error {
         offset: u64,
     },
     /// Input that ends inside a header, a member or its padding.
-    #[error("archive ends at byte {offset}, in or after member {}", Shown(.path))]
+    #[error("archive ends at byte {offset}, {}", Reached(.path))]
     Cut {
         /// How much there is.
         offset: u64,
@@ -97,4 +97,16 @@ pub enum Error {
         /// The size of the one that belongs there, if one does.
         expected: Option<u64>,
     },
+}
+
+/// How far an archive got: the last member that began.
+struct Reached<'a>(&'a [u8]);
+
+impl std::fmt::Display for Reached<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("before its first member");
+        }
+        write!(f, "in or after member {}", Shown(self.0))
+    }
 }

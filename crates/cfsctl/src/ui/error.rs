@@ -4,6 +4,9 @@ use std::{collections::BTreeSet, fmt::Write as _, io, process::ExitCode};
 
 use composefs::mount::MountError;
 use composefs_oci::{credentials::CredentialsError, reference::ReferenceError};
+use serde_json::json;
+
+use crate::args::ProgressMode;
 
 /// A verb found damage or a difference and has said all about it, but for what to do.
 #[derive(Debug, thiserror::Error)]
@@ -30,22 +33,36 @@ impl Failed {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// Prints an error with its causes and hint; returns the exit status.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+/// Prints an error with its causes and hint, as an event where stderr has those; returns the exit status.
+pub(crate) fn report(error: &anyhow::Error, progress: ProgressMode) -> ExitCode {
     // Whoever read our output has seen enough: that is no failure.
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
+    let events = progress == ProgressMode::Json;
     if let Some(usage) = error.downcast_ref::<Usage>() {
-        crate::ui::say!("error: {usage}\n\nFor more information, try '--help'.");
+        match events {
+            true => crate::ui::say!("{}", json!({"event": "error", "text": usage.to_string()})),
+            false => crate::ui::say!("error: {usage}\n\nFor more information, try '--help'."),
+        }
         return ExitCode::from(2);
     }
     if let Some(cancelled) = cancelled(error) {
-        crate::ui::say!("{cancelled}");
+        match events {
+            true => crate::ui::say!("{}", json!({"event": "cancelled", "text": cancelled.to_string()})),
+            false => crate::ui::say!("{cancelled}"),
+        }
         return ExitCode::from(super::interrupt::status());
     }
-    let text = text(error);
-    crate::ui::say!("{}", text.strip_suffix('\n').unwrap_or(&text));
+    let (lines, hints) = (lines(error), hints(error));
+    if events {
+        let (text, causes) =
+            lines.split_first().map_or(("", &[][..]), |(text, causes)| (text.as_str(), causes));
+        crate::ui::say!("{}", json!({"event": "error", "text": text, "causes": causes, "hints": hints}));
+    } else {
+        let text = text(&lines, &hints);
+        crate::ui::say!("{}", text.strip_suffix('\n').unwrap_or(&text));
+    }
     ExitCode::FAILURE
 }
 
@@ -67,27 +84,34 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-fn text(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    let mut last = String::new();
-    for (depth, cause) in error.chain().enumerate() {
+/// What was asked for, then each cause.
+fn lines(error: &anyhow::Error) -> Vec<String> {
+    let mut lines = Vec::new();
+    for cause in error.chain() {
         let line = cause.to_string();
         // A transparent variant says what its cause says.
-        if line == last || line.is_empty() {
-            continue;
+        if lines.last() != Some(&line) && !line.is_empty() {
+            lines.push(line);
         }
+    }
+    lines
+}
+
+/// What to do about it.
+fn hints(error: &anyhow::Error) -> Vec<String> {
+    let failed = error.downcast_ref::<Failed>().into_iter().flat_map(|failed| failed.hints.iter().cloned());
+    failed.chain(hint(error)).collect()
+}
+
+fn text(lines: &[String], hints: &[String]) -> String {
+    let mut text = String::new();
+    for (depth, line) in lines.iter().enumerate() {
         let _ = match depth {
             0 => writeln!(text, "Error: {line}"),
             _ => writeln!(text, "  {line}"),
         };
-        last = line;
     }
-    if let Some(failed) = error.downcast_ref::<Failed>() {
-        for hint in &failed.hints {
-            let _ = writeln!(text, "hint: {hint}");
-        }
-    }
-    if let Some(hint) = hint(error) {
+    for hint in hints {
         let _ = writeln!(text, "hint: {hint}");
     }
     text

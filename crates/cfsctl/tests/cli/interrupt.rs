@@ -112,7 +112,8 @@ fn once_keeps_what_is_finished() {
     let mut rest = String::new();
     talk.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
-    assert!(rest.ends_with("interrupted; 1 layer is kept\n"), "{rest}");
+    let event = "{\"event\":\"cancelled\",\"text\":\"interrupted; 1 layer is kept\"}\n";
+    assert!(rest.ends_with(event), "{rest}");
     stalled.look();
 }
 

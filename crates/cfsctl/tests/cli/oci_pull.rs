@@ -1,5 +1,5 @@
 use composefs_testkit::{
-    images::{Compression, Image, Layer, Layout, gzip},
+    images::{Compression, Image, Layer, Layout, gzip, layer_of_noise},
     peers, require, sample,
     tars::TarBuilder,
 };
@@ -260,4 +260,31 @@ fn erofs_versions_and_strictness() {
     session.see(["-q", "oci", "pull", "oci:layout:bare", "lenient"]);
     session.see(["oci", "images"]);
     assert_snapshot!(session.text());
+}
+
+/// Whoever reads stderr by program finds an event on every line, also where it begins and when it goes wrong.
+#[test]
+fn events_are_all_that_stderr_has() {
+    let session = Session::with_repository();
+    let mut layout = Layout::create(session.sandbox.path("layout"));
+    layout.image("v1", &Image::new([layer_of_noise(1, 3_000, Compression::Gzip)]));
+    let repository = session.sandbox.path("new");
+    for (reference, first, last) in [("oci:layout:v1", "note", "layer"), ("oci:missing", "error", "error")] {
+        let output = session.sandbox.bare([
+            "--repo".as_ref(),
+            repository.as_os_str(),
+            "--progress=json".as_ref(),
+            "oci".as_ref(),
+            "pull".as_ref(),
+            reference.as_ref(),
+            "x".as_ref(),
+        ]);
+        let talk = output.talk();
+        let events: Vec<serde_json::Value> = talk
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{talk}")))
+            .collect();
+        assert_eq!(events[0]["event"], first, "{talk}");
+        assert!(events.iter().any(|event| event["event"] == last), "{talk}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek as _, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use lzma_rust2::XzReader;
@@ -72,8 +72,14 @@ fn unpack<'a>(mut stream: impl Read + Send + 'a) -> io::Result<Unpacked<'a>> {
     Ok(Unpacked { packed: stream.compression() != Compression::None, stream: Box::new(stream) })
 }
 
+/// `$TMPDIR` where that says something else than `/tmp`, which may be memory; else `/var/tmp`.
+fn spool_dir() -> PathBuf {
+    let dir = std::env::temp_dir();
+    if dir == Path::new("/tmp") { PathBuf::from("/var/tmp") } else { dir }
+}
+
 fn spool(stream: &mut dyn Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile_in("/var/tmp").or_else(|_| tempfile::tempfile())?;
+    let mut file = tempfile::tempfile_in(spool_dir()).or_else(|_| tempfile::tempfile())?;
     io::copy(stream, &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)

@@ -54,6 +54,9 @@ pub(crate) struct Login {
     /// Insist on TLS and certificates that verify; default: what registries.conf says, else true
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
+    /// Read this registries.conf instead of the user's or the system's
+    #[arg(long, value_name = "FILE")]
+    registries_conf: Option<PathBuf>,
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "clap wants a result")]
@@ -82,10 +85,10 @@ impl Login {
         let options = RegistryOptions::default()
             .environment(Environment::from_process())
             .cert_dir(self.cert_dir.clone())
-            .tls_verify(self.tls_verify);
-        let host = key.split('/').next().unwrap_or_default();
+            .tls_verify(self.tls_verify)
+            .registries_conf(self.registries_conf.clone());
         let credentials = Credentials::Basic { user: user.clone(), password: password.clone() };
-        check_login(host, credentials, &options)?;
+        check_login(&key, credentials, &options)?;
         let kept = keychain.login(&key, &user, &password)?;
         if !app.global.quiet {
             match kept {

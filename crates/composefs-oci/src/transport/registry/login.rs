@@ -18,7 +18,8 @@ use super::{
     token::Purpose,
 };
 
-/// Asks a registry, `host[:port]`, whether it takes credentials; one that asks for none takes all.
+/// Asks a registry, `host[:port]` or a part of it such as `host/team`, whether it takes credentials; one that asks for
+/// none takes all. Whether it is insecure is what registries.conf says of that part.
 ///
 /// Mirrors are not asked: what stands for the registry in registries.conf is not whom the user logs in to.
 ///
@@ -26,8 +27,9 @@ use super::{
 /// [`Error::Registry`] if it refuses them or cannot be asked, [`Error::Hosts`] if it is blocked, [`Error::Tls`].
 pub fn check_login(registry: &str, credentials: Credentials, options: &RegistryOptions) -> Result<(), Error> {
     let no_name = |source: NameError| Error::Connections(source.to_string());
-    // The path is never asked for.
-    let reference: RegistryReference = format!("{registry}/x").parse().map_err(no_name)?;
+    // The path is looked up in registries.conf and never asked for.
+    let name = if registry.contains('/') { registry.to_owned() } else { format!("{registry}/x") };
+    let reference: RegistryReference = name.parse().map_err(no_name)?;
     let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
     let insecure = conf.endpoints(&reference)?.last().is_some_and(|last| last.insecure);
     let mut options = options.clone();
