@@ -195,6 +195,12 @@ impl Keychain {
         Self { given: None, ..self }
     }
 
+    /// Tells whether the user gave by hand what registries are told.
+    #[must_use]
+    pub const fn is_by_hand(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// Returns what to tell the registry at `name`, `host[:port]/path`; `None` means nothing.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ use super::{Chosen, Document, Root, Source, layout::read_document, select};
 use background::Background;
 use client::Client;
 use fault::Failure;
-use hosts::RegistriesConf;
+use hosts::{HostsError, RegistriesConf};
 use ranged::{BlobOrigin, Download, Plan, SplitOptions, Traffic};
 pub use retry::{RetryOptions, Told};
 
@@ -226,7 +226,8 @@ impl Registry {
     /// searched, one after the other. Without any settings it is Docker Hub.
     ///
     /// # Errors
-    /// As [`Registry::open`]; [`Error::Hosts`] also for a name that could be in several places.
+    /// As [`Registry::open`]; [`Error::Hosts`] also for a name that could be in several places, and for credentials given
+    /// by hand if several registries are searched.
     pub fn open_short(name: &ShortName, options: &RegistryOptions) -> Result<Self, Error> {
         let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
         Self::of(&conf.resolve_short(name)?, &conf, options)
@@ -237,6 +238,7 @@ impl Registry {
         conf: &RegistriesConf,
         options: &RegistryOptions,
     ) -> Result<Self, Error> {
+        check_whose_credentials(references, options)?;
         let mut connector = connect::Connector::new(options);
         let mut places = Vec::new();
         for reference in references {
@@ -370,6 +372,20 @@ impl Registry {
             error => Err(error),
         }
     }
+}
+
+/// Refuses credentials given by hand for a name that several registries are searched for: they would be told to all.
+fn check_whose_credentials(
+    references: &[RegistryReference],
+    options: &RegistryOptions,
+) -> Result<(), HostsError> {
+    let Some(first) = references.first() else { return Ok(()) };
+    let given = options.keychain.credentials.is_some();
+    if !given || references.iter().all(|other| other.domain() == first.domain()) {
+        return Ok(());
+    }
+    let registries = references.iter().map(|reference| reference.domain().to_owned()).collect();
+    Err(HostsError::WhoseCredentials { name: first.path().to_owned(), registries })
 }
 
 /// The most addresses of a foreign layer that are tried.

@@ -17,3 +17,4 @@ mod platforms;
 mod proxies;
 mod redirects;
 mod splits;
+mod strangers;

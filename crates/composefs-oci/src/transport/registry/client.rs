@@ -25,9 +25,9 @@ use crate::{digest::Digest, error::Error};
 
 use super::{
     challenge,
-    fault::{Asked, Failure, Fault, Subject},
+    fault::{Asked, Failure, Fault, Sent, Subject},
     hosts::Endpoint,
-    redirect::{Call, Payload, Reply, Web, drain, host_and_port},
+    redirect::{Call, Payload, Reply, Web, drain, host_and_port, same_origin},
     retry::{Budget, RetryOptions},
     token::{Auth, Purpose},
 };
@@ -169,7 +169,7 @@ impl Client {
 
     /// Returns the subject of an answer from `host`.
     pub(super) fn subject<'a>(&'a self, asked: &'a Asked, host: &'a str) -> Subject<'a> {
-        Subject { asked, name: &self.name, host, given: self.auth.given() }
+        Subject { asked, name: &self.name, host, sent: self.auth.sent() }
     }
 
     /// Makes an error of an answer that makes no sense.
@@ -187,7 +187,7 @@ impl Client {
     /// Returns what to ask for to get to an address that the registry named, by its path and query: behind a proxy
     /// a registry may not know its own scheme and host. `None` if it is no part of the repository.
     pub(super) fn path_of(&self, url: &Url) -> Option<String> {
-        let path = url.path().strip_prefix(self.with_tls.path())?;
+        let path = url.path().strip_prefix(self.with_tls.path()).filter(|path| stays_below(path))?;
         Some(url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")))
     }
 
@@ -251,22 +251,25 @@ impl Client {
     /// Sends a request with what proves who we are, and answers a challenge once.
     async fn authorized(&self, request: &Request, base: &Url) -> Result<Reply, Failure> {
         let host = host_and_port(base);
-        let url = base
-            .join(&request.path)
-            .map_err(|_| self.subject(&request.asked, &host).senseless("what was asked makes no address"))?;
-        let header = self.auth.header(&self.web, &request.purpose).await.map_err(Failure::later)?;
+        let url = address(base, &request.path).ok_or_else(|| {
+            self.subject(&request.asked, &host).senseless("what was asked makes no address there")
+        })?;
+        let header = self.auth.header(&self.web, base, &request.purpose).await.map_err(Failure::later)?;
+        let mut sent = header.clone();
         let mut reply = self.call(request, url.clone(), header.clone()).await?;
         if reply.response.status() == StatusCode::UNAUTHORIZED && reply.home {
             let values = reply.response.headers().get_all(WWW_AUTHENTICATE);
             let challenge = challenge::best(values.iter().map(HeaderValue::as_bytes));
-            let answer = self.auth.answer(&self.web, &request.purpose, challenge, header.as_ref()).await;
+            let answer =
+                self.auth.answer(&self.web, base, &request.purpose, challenge, header.as_ref()).await;
             let answer = answer.map_err(Failure::later)?;
             if answer.is_some() {
                 drain(reply.response).await;
+                sent = answer.clone();
                 reply = self.call(request, url, answer).await?;
             }
         }
-        self.judged(request, reply).await
+        self.judged(request, reply, sent.as_ref()).await
     }
 
     async fn call(
@@ -283,19 +286,26 @@ impl Client {
             headers: request.headers.clone(),
             authorization,
             payload: request.payload.as_ref(),
-            given: self.auth.given(),
+            sent: self.auth.sent(),
         };
         self.web.call(&call).await
     }
 
     /// Tells answers that can be used from failures.
-    async fn judged(&self, request: &Request, reply: Reply) -> Result<Reply, Failure> {
+    async fn judged(
+        &self,
+        request: &Request,
+        reply: Reply,
+        header: Option<&HeaderValue>,
+    ) -> Result<Reply, Failure> {
         let status = reply.response.status();
         let ranged = request.headers.contains_key(RANGE);
         if status.is_success() || (ranged && status == StatusCode::RANGE_NOT_SATISFIABLE) {
             return Ok(reply);
         }
-        Err(self.subject(&request.asked, &reply.host).judge(reply.response).await)
+        let subject = self.subject(&request.asked, &reply.host);
+        let sent = Sent { header, ..subject.sent };
+        Err(Subject { sent, ..subject }.judge(reply.response).await)
     }
 
     /// Asks for a blob, or from the first to the last byte of a range, both included.
@@ -350,14 +360,13 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let request = Request::get(Asked::Blob(digest.to_string()), "").range(range, if_range);
         let reply = self.call_elsewhere(&request, url, false).await?;
-        let reply = self.judged(&request, reply).await?;
+        let reply = self.judged(&request, reply, None).await?;
         self.understood(&request.asked, range, reply)
     }
 
     /// Sends a request to an address outside of the registry.
     async fn call_elsewhere(&self, request: &Request, url: &Url, insecure: bool) -> Result<Reply, Failure> {
-        let client = &self.web.elsewhere;
-        let web = Web { own: client.clone(), elsewhere: client.clone(), insecure };
+        let web = Web { insecure, ..self.web.nobodys() };
         let call = Call {
             asked: &request.asked,
             name: &self.name,
@@ -366,7 +375,7 @@ impl Client {
             headers: request.headers.clone(),
             authorization: None,
             payload: None,
-            given: false,
+            sent: Sent::default(),
         };
         web.call(&call).await
     }
@@ -437,6 +446,19 @@ impl Client {
     }
 }
 
+/// Returns the address of a path, below the repository's or from the root on, which must be of the same origin: what
+/// proves who we are is sent there.
+fn address(base: &Url, path: &str) -> Option<Url> {
+    base.join(path).ok().filter(|url| same_origin(url, base))
+}
+
+/// Tells whether a path that a registry has named is one of a repository, and not another host (`//x`), another scheme
+/// (`http:`) or a way out.
+fn stays_below(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    !path.starts_with(['/', '\\']) && !first.contains(':') && path.split('/').all(|part| part != "..")
+}
+
 /// Reads `Content-Range`: first and last byte, and the size of all.
 fn content_range(value: &str) -> Option<(Option<(u64, u64)>, Option<u64>)> {
     let (range, total) = value.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
@@ -461,6 +483,24 @@ fn content_range(value: &str) -> Option<(Option<(u64, u64)>, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_stay_with_the_registry() {
+        let base: Url = "https://h.io/v2/a/".parse().unwrap();
+        let at = |path: &str| address(&base, path).map(|url| url.to_string());
+        assert_eq!(at("blobs/uploads/x?y=z").unwrap(), "https://h.io/v2/a/blobs/uploads/x?y=z");
+        assert_eq!(at("manifests/sha256:0").unwrap(), "https://h.io/v2/a/manifests/sha256:0");
+        assert_eq!(at("/v2/").unwrap(), "https://h.io/v2/");
+        for path in
+            ["//evil/up", "\\\\evil/up", "http://evil/up", "http://h.io/up", "https://h.io:1/up", "x:y"]
+        {
+            assert_eq!(at(path), None, "{path}");
+        }
+        assert!(stays_below("blobs/uploads/x:y") && stays_below(""));
+        for path in ["/evil/up", "//evil", "\\evil", "http://evil/up", "x:y", "a/../../b", ".."] {
+            assert!(!stays_below(path), "{path}");
+        }
+    }
 
     #[test]
     fn content_ranges() {

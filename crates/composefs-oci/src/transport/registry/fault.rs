@@ -6,10 +6,12 @@
 //! OCI distribution-spec, error codes; `docs/formats/transports.md`, section 2.
 
 mod judge;
+mod sent;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
 pub(super) use judge::{Failure, Subject, read_bounded};
+pub(super) use sent::Sent;
 
 /// What was asked of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct RegistryError {
     pub asked: Asked,
     /// Registry and repository; a mirror's, if it was one.
     pub name: String,
+    /// The credentials were given by hand, not stored.
+    pub by_hand: bool,
     /// What went wrong.
     #[source]
     pub fault: Fault,

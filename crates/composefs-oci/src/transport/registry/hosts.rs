@@ -55,6 +55,14 @@ pub enum HostsError {
         /// The prefix that is blocked.
         prefix: String,
     },
+    /// Credentials given by hand, and several registries that the name could be in.
+    #[error("credentials were given, and {name} could be in any of {}", registries.join(", "))]
+    WhoseCredentials {
+        /// The path in all of them.
+        name: String,
+        /// The registries, at least two.
+        registries: Vec<String>,
+    },
     /// The settings turn the name into something that is none.
     #[error("registries.conf turns {name} into `{location}`")]
     Rewrite {
@@ -84,6 +92,10 @@ impl HostsError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File { path, .. } | Self::NotText(path) => Some(format!("mend {}", path.display())),
+            Self::WhoseCredentials { name, registries } => {
+                let first = registries.first().map_or("quay.io", String::as_str);
+                Some(format!("say which registry they are for, as in docker://{first}/{name}"))
+            }
             Self::NoCandidate(name) => {
                 Some(format!("say the registry too, as in docker.io/library/{name} or quay.io/TEAM/{name}"))
             }

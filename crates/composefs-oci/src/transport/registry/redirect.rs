@@ -13,7 +13,7 @@ use reqwest::{
     header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
 };
 
-use super::fault::{Asked, Failure, Fault, Subject, read_bounded};
+use super::fault::{Asked, Failure, Fault, Sent, Subject, read_bounded};
 
 /// The most redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
@@ -51,8 +51,8 @@ pub(super) struct Call<'a> {
     /// For the origin only.
     pub(super) authorization: Option<HeaderValue>,
     pub(super) payload: Option<&'a Payload>,
-    /// Credentials are known, whether used or not.
-    pub(super) given: bool,
+    /// The credentials that are known, whether used or not.
+    pub(super) sent: Sent<'a>,
 }
 
 /// An answer that is no redirect.
@@ -69,11 +69,18 @@ pub(super) struct Reply {
 
 impl Call<'_> {
     pub(super) fn subject<'a>(&'a self, host: &'a str) -> Subject<'a> {
-        Subject { asked: self.asked, name: self.name, host, given: self.given }
+        let sent = Sent { header: self.authorization.as_ref(), ..self.sent };
+        Subject { asked: self.asked, name: self.name, host, sent }
     }
 }
 
 impl Web {
+    /// Returns the same without a client certificate.
+    pub(super) fn nobodys(&self) -> Self {
+        let client = &self.elsewhere;
+        Self { own: client.clone(), elsewhere: client.clone(), insecure: self.insecure }
+    }
+
     /// Sends a request and follows where it leads; any status that is no redirect is an answer.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, Failure> {
         let (mut url, mut method, mut home, mut with_payload) =

@@ -153,6 +153,10 @@ async fn page(
                 });
                 let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
                 let next = links.filter_map(next_of).next().map(str::to_owned);
+                // Who stands elsewhere does not say where we go with what proves who we are.
+                if next.is_some() && !reply.home {
+                    return Err(client.senseless(&request.asked, "it continues a list elsewhere"));
+                }
                 let next = next.and_then(|next| reply.response.url().join(&next).ok());
                 let subject = client.subject(&request.asked, &reply.host);
                 let max = usize::try_from(MANIFEST_MAX).unwrap_or(usize::MAX);

@@ -172,8 +172,8 @@ mod tests {
 
     fn failure(transient: bool, retry_after: Option<Duration>) -> Failure {
         let fault = Fault::TimedOut { host: "x".to_owned() };
-        let error =
-            RegistryError { asked: Asked::Blob("sha256:0".to_owned()), name: "x/y".to_owned(), fault };
+        let asked = Asked::Blob("sha256:0".to_owned());
+        let error = RegistryError { asked, name: "x/y".to_owned(), by_hand: false, fault };
         Failure { transient, retry_after, ..Failure::fatal(error) }
     }
 

@@ -21,7 +21,7 @@ use crate::credentials::{Credentials, Keychain, Secret};
 
 use super::{
     challenge::Challenge,
-    fault::{Asked, Failure, Fault, Subject, read_bounded},
+    fault::{Asked, Failure, Fault, Sent, Subject, read_bounded},
     redirect::{Call, Payload, Web, host_and_port},
 };
 
@@ -102,20 +102,27 @@ impl Auth {
         }
     }
 
-    /// Tells whether credentials were found.
-    pub(super) fn given(&self) -> bool {
-        self.login.get().is_some_and(Option::is_some)
+    /// Returns the credentials that were found.
+    pub(super) fn sent(&self) -> Sent<'_> {
+        let login = self.login.get().and_then(Option::as_ref);
+        Sent { login, by_hand: self.keychain.is_by_hand(), header: None }
     }
 
     /// Returns the header to begin with: none before the registry has asked for one.
-    pub(super) async fn header(&self, web: &Web, purpose: &Purpose) -> Result<Option<HeaderValue>, Failure> {
+    /// `base` is where the registry answers.
+    pub(super) async fn header(
+        &self,
+        web: &Web,
+        base: &Url,
+        purpose: &Purpose,
+    ) -> Result<Option<HeaderValue>, Failure> {
         let mut states = self.states.lock().await;
         let Some(state) = states.get(purpose) else { return Ok(None) };
         if state.is_fresh() {
             return Ok(Some(state.header.clone()));
         }
         let challenge = state.challenge.clone();
-        let state = self.obtain(web, purpose, challenge).await?;
+        let state = self.obtain(web, base, purpose, challenge).await?;
         let header = state.as_ref().map(|state| state.header.clone());
         match state {
             Some(state) => states.insert(purpose.clone(), state),
@@ -128,6 +135,7 @@ impl Auth {
     pub(super) async fn answer(
         &self,
         web: &Web,
+        base: &Url,
         purpose: &Purpose,
         challenge: Option<Challenge>,
         used: Option<&HeaderValue>,
@@ -141,7 +149,7 @@ impl Auth {
             return Ok(Some(state.header.clone()));
         }
         let Some(challenge) = challenge else { return Ok(None) };
-        let state = self.obtain(web, purpose, challenge).await?;
+        let state = self.obtain(web, base, purpose, challenge).await?;
         let Some(state) = state.filter(|state| Some(&state.header) != used) else { return Ok(None) };
         let header = state.header.clone();
         states.insert(purpose.clone(), state);
@@ -168,12 +176,13 @@ impl Auth {
     }
 
     fn subject<'a>(&'a self, host: &'a str) -> Subject<'a> {
-        Subject { asked: &Asked::Token, name: &self.name, host, given: self.given() }
+        Subject { asked: &Asked::Token, name: &self.name, host, sent: self.sent() }
     }
 
     async fn obtain(
         &self,
         web: &Web,
+        base: &Url,
         purpose: &Purpose,
         challenge: Challenge,
     ) -> Result<Option<State>, Failure> {
@@ -185,7 +194,7 @@ impl Auth {
         };
         let scopes = purpose.scopes(&self.repository, scopes);
         let begin = Instant::now();
-        let (header, life) = self.fetch(web, realm, service.as_deref(), &scopes, login).await?;
+        let (header, life) = self.fetch(web, base, realm, service.as_deref(), &scopes, login).await?;
         // A tenth of its life is for the way and for clocks.
         let ends = begin.checked_add(life.mul_f64(0.9));
         Ok(Some(State { challenge, header, ends }))
@@ -195,14 +204,18 @@ impl Auth {
     async fn fetch(
         &self,
         web: &Web,
+        base: &Url,
         realm: &str,
         service: Option<&str>,
         scopes: &[String],
         login: Option<&Credentials>,
     ) -> Result<(HeaderValue, Duration), Failure> {
         let registry = self.name.split('/').next().unwrap_or_default();
-        let mut url = self.realm(web, realm).map_err(|reason| self.subject(registry).senseless(reason))?;
+        let mut url =
+            realm_at(web.insecure, base, realm).map_err(|reason| self.subject(registry).senseless(reason))?;
         let host = host_and_port(&url);
+        // The client certificate is for the registry's host alone.
+        let web = if url.host() == base.host() { web } else { &web.nobodys() };
         let mut headers = HeaderMap::new();
         let (mut authorization, mut payload) = (None, None);
         if let Some(Credentials::IdentityToken(token)) = login {
@@ -227,7 +240,7 @@ impl Auth {
             headers,
             authorization,
             payload: payload.as_ref(),
-            given: self.given(),
+            sent: self.sent(),
         };
         let reply = web.call(&call).await?;
         if !reply.response.status().is_success() {
@@ -238,21 +251,23 @@ impl Auth {
         let body = body.ok_or_else(|| subject.senseless("a token of more than a mebibyte"))?;
         parse(&body).ok_or_else(|| subject.senseless("an answer without a token"))
     }
+}
 
-    /// Checks where tokens are to be got.
-    fn realm(&self, web: &Web, realm: &str) -> Result<Url, &'static str> {
-        let mut url: Url = realm.parse().map_err(|_| "it gives tokens at what is no address")?;
-        match url.scheme() {
-            "https" => {}
-            "http" if web.insecure => {}
-            "http" => return Err("it gives tokens without TLS"),
-            _ => return Err("it gives tokens at what is neither http nor https"),
-        }
-        let cleaned = url.set_username("").and_then(|()| url.set_password(None));
-        cleaned.map_err(|()| "it gives tokens at what is no address")?;
-        url.set_fragment(None);
-        Ok(url)
+/// Checks where tokens are to be got. Without TLS that is only where the registry itself goes without, or on its own
+/// host: credentials are sent there.
+fn realm_at(insecure: bool, base: &Url, realm: &str) -> Result<Url, &'static str> {
+    let mut url: Url = realm.parse().map_err(|_| "it gives tokens at what is no address")?;
+    let without_tls = base.scheme() == "http" || url.host() == base.host();
+    match url.scheme() {
+        "https" => {}
+        "http" if insecure && without_tls => {}
+        "http" => return Err("it gives tokens without TLS"),
+        _ => return Err("it gives tokens at what is neither http nor https"),
     }
+    let cleaned = url.set_username("").and_then(|()| url.set_password(None));
+    cleaned.map_err(|()| "it gives tokens at what is no address")?;
+    url.set_fragment(None);
+    Ok(url)
 }
 
 /// Makes the form that exchanges a refresh token for another.
@@ -337,6 +352,18 @@ mod tests {
         for bad in ["", "{}", r#"{"token":1}"#, r#"{"token":"a\nb"}"#, "[]"] {
             assert_eq!(life(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn realms() {
+        let at = |insecure: bool, base: &str, realm: &str| {
+            realm_at(insecure, &base.parse().unwrap(), realm).is_ok()
+        };
+        let (with, without) = ("https://h.io:5000/v2/a/", "http://h.io:5000/v2/a/");
+        assert!(at(false, with, "https://other.io/token") && at(true, with, "https://other.io/token"));
+        assert!(at(true, with, "http://h.io/token") && at(true, without, "http://other.io/token"));
+        assert!(!at(true, with, "http://other.io/token"));
+        assert!(!at(false, with, "http://h.io/token") && !at(false, with, "ftp://h.io/token"));
     }
 
     #[test]

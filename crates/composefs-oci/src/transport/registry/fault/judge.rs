@@ -14,7 +14,11 @@ use reqwest::{
     header::{self, HeaderMap},
 };
 
-use super::{super::retry::retry_after, Asked, Cause, Fault, RegistryError};
+use super::{
+    super::retry::retry_after,
+    Asked, Cause, Fault, RegistryError,
+    sent::{Sent, one_line},
+};
 
 /// The largest error body that is read, in bytes.
 const BODY_MAX: usize = 64 * 1024;
@@ -63,13 +67,14 @@ pub(in super::super) struct Subject<'a> {
     pub(in super::super) name: &'a str,
     /// Whom the answer is from: host and port.
     pub(in super::super) host: &'a str,
-    /// Credentials were given.
-    pub(in super::super) given: bool,
+    /// What must not come back in its words.
+    pub(in super::super) sent: Sent<'a>,
 }
 
 impl Subject<'_> {
     pub(in super::super) fn error(&self, fault: Fault) -> RegistryError {
-        RegistryError { asked: self.asked.clone(), name: self.name.to_owned(), fault }
+        let by_hand = self.sent.by_hand;
+        RegistryError { asked: self.asked.clone(), name: self.name.to_owned(), by_hand, fault }
     }
 
     /// Makes a failure of an answer that makes no sense.
@@ -98,9 +103,9 @@ impl Subject<'_> {
     fn judge_body(&self, status: StatusCode, after: Option<Duration>, body: &[u8]) -> Failure {
         let errors = parse(body);
         let has = |code: &str| errors.iter().any(|error| error.code.eq_ignore_ascii_case(code));
-        let said = errors.first().map(Said::text).filter(|text| !text.is_empty());
+        let said = errors.first().map(|said| said.text(&self.sent)).filter(|text| !text.is_empty());
         let host = self.host.to_owned();
-        let given = self.given;
+        let given = self.sent.login.is_some();
         let what = match self.asked {
             Asked::Manifest(wanted) | Asked::Publish(wanted) if wanted.contains(':') => "manifest",
             Asked::Manifest(_) | Asked::Publish(_) => "tag",
@@ -212,12 +217,14 @@ struct Said {
 /// Takes text, and nothing of what is no text.
 fn lenient<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let value: serde_json::Value = serde::Deserialize::deserialize(deserializer)?;
-    Ok(value.as_str().map(clean).unwrap_or_default())
+    Ok(value.as_str().map(str::to_owned).unwrap_or_default())
 }
 
 impl Said {
-    fn text(&self) -> String {
-        match (self.code.as_str(), self.message.as_str()) {
+    /// Returns what may be shown of it. What was sent goes before the cut, which could leave a part of it.
+    fn text(&self, sent: &Sent<'_>) -> String {
+        let [code, message] = [&self.code, &self.message].map(|text| cut(&sent.hide(text)));
+        match (code.as_str(), message.as_str()) {
             ("", message) => message.to_owned(),
             (code, "") => code.to_owned(),
             (code, message) => format!("{code}: {message}"),
@@ -227,17 +234,15 @@ impl Said {
 
 /// Makes one short line of text from outside, without control characters.
 fn clean(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .take(SAID_MAX + 1)
-        .collect();
-    if line.chars().count() > SAID_MAX {
-        line.pop();
-        line.push('…');
+    cut(&one_line(text))
+}
+
+fn cut(line: &str) -> String {
+    let line = line.trim();
+    match line.char_indices().nth(SAID_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
     }
-    line.trim().to_owned()
 }
 
 fn parse(body: &[u8]) -> Vec<Said> {
@@ -286,7 +291,7 @@ mod tests {
     use super::*;
 
     fn judge(asked: &Asked, status: u16, body: &str) -> Failure {
-        let subject = Subject { asked, name: "quay.io/a/b", host: "quay.io", given: false };
+        let subject = Subject { asked, name: "quay.io/a/b", host: "quay.io", sent: Sent::default() };
         subject.judge_body(StatusCode::from_u16(status).unwrap(), None, body.as_bytes())
     }
 
@@ -341,6 +346,13 @@ mod tests {
             failure.error.fault.to_string(),
             "quay.io wants credentials (incorrect username or password)"
         );
+        let login = crate::credentials::Credentials::basic("ann", "geheimnis");
+        let sent = Sent { login: Some(&login), ..Sent::default() };
+        let subject = Subject { asked: &tag, name: "quay.io/a/b", host: "quay.io", sent };
+        let body =
+            format!(r#"{{"errors":[{{"code":"geheimnis","message":"{}geheimnis"}}]}}"#, "x".repeat(295));
+        let failure = subject.judge_body(StatusCode::UNAUTHORIZED, None, body.as_bytes());
+        assert!(!format!("{:?}", failure.error).contains("gehe"), "{:?}", failure.error);
         let long = format!(r#"{{"errors":[{{"code":"X","message":"{}"}}]}}"#, "ä\\u001b[2J".repeat(1000));
         let text = judge(&tag, 400, &long).error.fault.to_string();
         assert!(text.chars().count() < 400 && !text.contains('\u{1b}'), "{text}");

@@ -30,7 +30,7 @@ use crate::{
 use super::super::{
     client::{Client, Request},
     fault::{Asked, Failure, Fault},
-    redirect::{Payload, same_origin},
+    redirect::{Payload, Reply, same_origin},
     retry::{Budget, RetryOptions},
     token::Purpose,
 };
@@ -191,7 +191,7 @@ fn request(method: Method, path: String) -> Request {
 /// Begins an upload.
 async fn begin(client: &Client) -> Result<Option<Session>, Failure> {
     let reply = client.send(&request(Method::POST, "blobs/uploads/".to_owned())).await?;
-    Ok(Some(session(client, &reply.response, 0)?))
+    Ok(Some(session(client, &reply, 0)?))
 }
 
 /// Asks how far an upload is; `None` if the registry knows nothing of it any more.
@@ -199,7 +199,7 @@ async fn resume(client: &Client, known: &Session) -> Result<Option<Session>, Fai
     match client.send(&request(Method::GET, known.path.clone())).await {
         Ok(reply) => {
             let offset = have(&reply.response).unwrap_or(0);
-            let mut begun = session(client, &reply.response, offset)?;
+            let mut begun = session(client, &reply, offset)?;
             begun.chunk_min = begun.chunk_min.max(known.chunk_min);
             Ok(Some(begun))
         }
@@ -214,11 +214,15 @@ async fn cancel(client: &Client, session: &Session) {
 }
 
 /// Reads where an upload goes on.
-fn session(client: &Client, response: &Response, offset: u64) -> Result<Session, Failure> {
+fn session(client: &Client, reply: &Reply, offset: u64) -> Result<Session, Failure> {
     let senseless = |reason| client.senseless(&Asked::Upload, reason);
-    let text = |name: &HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    // Who stands elsewhere does not say where we go with what proves who we are.
+    if !reply.home {
+        return Err(senseless("the upload goes on somewhere else"));
+    }
+    let text = |name: &HeaderName| reply.response.headers().get(name).and_then(|value| value.to_str().ok());
     let location = text(&LOCATION).ok_or_else(|| senseless("it does not say where the upload goes on"))?;
-    let at = response.url();
+    let at = reply.response.url();
     let to = at.join(location).map_err(|_| senseless("the upload goes on at what is no address"))?;
     let path = path_of(client, at, &to).ok_or_else(|| senseless("the upload goes on somewhere else"))?;
     let chunk_min = text(&MIN_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -336,7 +340,7 @@ impl Sending {
                 Err(failure) => return Err((again(failure), Some(session))),
             };
             let chunk_min = session.chunk_min;
-            session = match self::session(&self.client, &reply.response, end) {
+            session = match self::session(&self.client, &reply, end) {
                 Ok(next) => Session { chunk_min: next.chunk_min.max(chunk_min), ..next },
                 Err(failure) => return Err((failure, None)),
             };

@@ -28,7 +28,7 @@ struct MoodyBody {
 }
 
 fn failure(fault: Fault, transient: bool) -> Failure {
-    let error = RegistryError { asked: Asked::Tags, name: "x".to_owned(), fault };
+    let error = RegistryError { asked: Asked::Tags, name: "x".to_owned(), by_hand: false, fault };
     Failure { transient, ..Failure::fatal(error) }
 }
 
