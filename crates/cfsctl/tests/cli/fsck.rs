@@ -29,6 +29,10 @@ fn an_object_with_other_contents() {
     session.see(["fsck"]);
     session.see(["fsck", "--json"]);
     session.see(["fsck", "--metadata-only"]);
+    session.note("what the hint says mends it");
+    std::fs::remove_file(&path).unwrap();
+    session.see(["-q", "oci", "pull", "oci:sample", "sample"]);
+    session.see(["fsck"]);
     assert_snapshot!(session.text());
 }
 

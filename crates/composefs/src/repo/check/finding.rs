@@ -17,13 +17,13 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Pull the image again; damaged and missing objects are stored anew.
+    /// Remove what is damaged, which a pull would take for present, and pull the image again.
     PullAgain,
     /// Remove the name or file, which nothing can use.
     Remove,
     /// Collect garbage.
     CollectGarbage,
-    /// Enable fs-verity on the object.
+    /// Remove the object and pull the image again, which gives it fs-verity.
     EnableVerity,
     /// Write `meta.json` anew.
     RewriteMetadata,
@@ -35,8 +35,12 @@ pub enum Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::PullAgain => "pull the image again with `cfsctl oci pull`: what is damaged or missing is stored anew",
-            Self::EnableVerity => "pull the image again with `cfsctl oci pull`: its objects get fs-verity",
+            Self::PullAgain => {
+                "remove the damaged files that are named, if any, and pull the image again with `cfsctl oci pull`: what is missing is stored anew"
+            },
+            Self::EnableVerity => {
+                "remove the files that are named and pull the image again with `cfsctl oci pull`: they come back with fs-verity"
+            },
             Self::Remove => "remove what is none of a repository's; nothing can use it",
             Self::CollectGarbage => "`cfsctl gc` removes names that lead nowhere",
             Self::RewriteMetadata => {
