@@ -16,6 +16,8 @@ mod registry;
 mod short;
 mod storage;
 
+use registry::without_userinfo;
+
 pub use docker::{ArchiveSelect, DaemonImage, InDockerArchive};
 #[cfg(feature = "registry")]
 pub(crate) use registry::looks_like_domain;
@@ -85,7 +87,7 @@ pub enum ReferenceError {
     /// What is behind the transport is no image name.
     #[error("`{text}` names no image of a registry")]
     Name {
-        /// The whole text.
+        /// The whole text, but for a user and a password in it.
         text: String,
         /// What is wrong with it.
         source: NameError,
@@ -117,6 +119,9 @@ impl ReferenceError {
                 "known are oci:, oci-archive:, docker://, docker-archive:, dir:, containers-storage: and docker-daemon:"
                     .to_owned(),
             ),
+            Self::Name { source: NameError::Userinfo, .. } => {
+                Some("credentials do not belong into a name: use --creds or `cfsctl oci login`".to_owned())
+            }
             Self::NoDigest(_) => Some("leave out @ and what follows".to_owned()),
             Self::MissingSlashes(_) | Self::Name { .. } | Self::Position(_) | Self::Empty(_) => None,
         }
@@ -134,12 +139,14 @@ impl FromStr for Reference {
         match transport {
             "oci" => Ok(Self::Layout(InLayout::parse(name))),
             "oci-archive" => Ok(Self::OciArchive(InLayout::parse(name))),
-            "docker" if !name.starts_with("//") => Err(ReferenceError::MissingSlashes(text.to_owned())),
+            "docker" if !name.starts_with("//") => {
+                Err(ReferenceError::MissingSlashes(without_userinfo(text)))
+            }
             "docker" | "registry" => name
                 .trim_start_matches('/')
                 .parse()
                 .map(Self::Registry)
-                .map_err(|source| ReferenceError::Name { text: text.to_owned(), source }),
+                .map_err(|source| ReferenceError::Name { text: without_userinfo(text), source }),
             "dir" => Ok(Self::Dir(name.into())),
             "docker-archive" => InDockerArchive::parse(name, text).map(Self::DockerArchive),
             "docker-daemon" => DaemonImage::parse(name, text).map(Self::DockerDaemon),
@@ -168,7 +175,7 @@ impl Reference {
             Some((transport, rest)) if rest.starts_with('/') && !transport.contains('/') => {
                 ReferenceError::UnknownTransport(transport.to_owned())
             }
-            _ => ReferenceError::Name { text: text.to_owned(), source },
+            _ => ReferenceError::Name { text: without_userinfo(text), source },
         })
     }
 }

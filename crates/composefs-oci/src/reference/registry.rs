@@ -50,6 +50,9 @@ pub enum NameError {
     /// Domain and path are too long.
     #[error("a name of {0} bytes, more than 255")]
     Length(usize),
+    /// A user, perhaps with a password, is in front of the registry; neither is shown.
+    #[error("a user and a password are no part of a name")]
+    Userinfo,
     /// 64 hex digits and nothing else could be an image's id.
     #[error("`{0}` could be an id; say more of the name")]
     LooksLikeId(String),
@@ -120,9 +123,14 @@ impl FromStr for RegistryReference {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
+        if userinfo(text).is_some_and(|(_, place)| place.contains('/')) {
+            return Err(NameError::Userinfo);
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                let parsed = digest.parse().map_err(|_| NameError::Digest(digest.to_owned()))?;
+                // Of several parts the first could belong to a password.
+                let shown = || digest.rsplit('@').next().unwrap_or_default().to_owned();
+                let parsed = digest.parse().map_err(|_| NameError::Digest(shown()))?;
                 (rest, Some(parsed))
             }
             None => (text, None),
@@ -142,6 +150,29 @@ impl FromStr for RegistryReference {
         let (domain, path) = split_domain(name);
         Self::check(domain, &path, name)?;
         Ok(Self { domain: domain.to_owned(), path, tag: tag.map(str::to_owned), digest })
+    }
+}
+
+/// Returns what could be a user and a password, and what stands behind it, if a name has them.
+fn userinfo(text: &str) -> Option<(&str, &str)> {
+    let is_digest = |text: &str| ["sha256:", "sha512:"].iter().any(|start| text.starts_with(start));
+    let name = match text.rsplit_once('@') {
+        Some((name, digest)) if is_digest(digest) && !digest.contains('/') => name,
+        _ => text,
+    };
+    // Whatever is in front of the last @ could be a password that was not escaped, slashes and all.
+    let (user, place) = name.rsplit_once('@')?;
+    (user.contains(':') || place.contains('/')).then(|| (user, text.get(user.len() + 1..).unwrap_or(place)))
+}
+
+/// Returns what may be shown of a text that should have been a reference: without user and password.
+pub(super) fn without_userinfo(text: &str) -> String {
+    let start =
+        text.find("//").filter(|at| text.get(..*at).is_some_and(|transport| transport.ends_with(':')));
+    let (transport, name) = text.split_at(start.map_or(0, |at| at + 2));
+    match userinfo(name) {
+        Some((_, place)) => format!("{transport}…@{place}"),
+        None => text.to_owned(),
     }
 }
 
@@ -252,6 +283,32 @@ mod tests {
         let reference: RegistryReference = format!("quay.io/a/b:t@{digest}").parse().unwrap();
         assert_eq!((reference.wanted(), reference.tag()), (digest.as_str(), Some("t")));
         assert_eq!(reference.to_string(), format!("quay.io/a/b:t@{digest}"));
+    }
+
+    #[test]
+    fn passwords_are_no_part_and_are_not_shown() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for text in
+            ["ann:geheim@h.io/x", "ann:ge/he@im@h.io:5000/x:v1", "geheim@h.io/x", "a:geh@sha256:1@h.io/x"]
+        {
+            for text in [text.to_owned(), format!("{text}@{digest}")] {
+                assert_eq!(text.parse::<RegistryReference>(), Err(NameError::Userinfo), "{text}");
+                for transport in ["", "docker://", "docker:"] {
+                    let text = format!("{transport}{text}");
+                    let error = text.parse::<crate::reference::Reference>().unwrap_err();
+                    let shown = format!("{error} {error:?} {}", error.hint().unwrap_or_default());
+                    assert!(!shown.contains("geh") && shown.contains("h.io"), "{shown}");
+                    let is_name = matches!(error, crate::reference::ReferenceError::Name { .. });
+                    assert!(!is_name || shown.contains("cfsctl oci login"), "{shown}");
+                }
+            }
+        }
+        let error = "ann:ge@heim@h.io".parse::<RegistryReference>().unwrap_err();
+        assert!(!error.to_string().contains("heim"), "{error}");
+        for text in ["debian:12", "debian:12@sha256:bad", "debian@12", "h.io:5000/x:v1"] {
+            assert_eq!(without_userinfo(text), text);
+        }
+        assert_eq!(without_userinfo("docker://a:b@h.io/x@sha256:1"), "docker://…@h.io/x@sha256:1");
     }
 
     #[test]
