@@ -282,7 +282,8 @@ impl Registry {
         self.background.block_on(work)
     }
 
-    /// Asks one place after the other, and returns what the last one says if none gives it.
+    /// Asks one place after the other, and returns what the last one says if none gives it. What the others say becomes
+    /// a warning; that they don't have it, only if the last one doesn't give it either.
     fn somewhere<T>(
         &self,
         ask: &impl AsyncFn(&Client, &RetryOptions) -> Result<T, Error>,
@@ -290,7 +291,7 @@ impl Registry {
         let begin = self.first.load(Ordering::Relaxed);
         let of_mirror = self.retries.of_mirror();
         self.block_on(async {
-            let mut last = None;
+            let (mut last, mut absent) = (None, Vec::new());
             for (at, client) in self.places.iter().enumerate().skip(begin) {
                 let is_last = at + 1 == self.places.len();
                 match ask(client, if is_last { &self.retries } else { &of_mirror }).await {
@@ -301,10 +302,18 @@ impl Registry {
                     }
                     Err(error) => {
                         tracing::debug!(place = client.name(), %error, "not from here");
+                        if !is_last {
+                            let text = passed_over(&error);
+                            match &error {
+                                Error::Registry(error) if error.is_absent() => absent.push(text),
+                                _ => self.retries.observer.warn(&text),
+                            }
+                        }
                         last = Some(error);
                     }
                 }
             }
+            absent.iter().for_each(|text| self.retries.observer.warn(text));
             Err(last.unwrap_or_else(|| Error::Connections("no place to ask".to_owned())))
         })
     }
@@ -372,6 +381,20 @@ impl Registry {
             error => Err(error),
         }
     }
+}
+
+/// Says that a place was passed over, and why.
+fn passed_over(error: &Error) -> String {
+    let mut text = format!("passed over: {error}");
+    let mut cause = std::error::Error::source(error);
+    // Chains are short; the bound is for one that bites its tail.
+    for _ in 0..8 {
+        let Some(source) = cause else { break };
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
 }
 
 /// Refuses credentials given by hand for a name that several registries are searched for: they would be told to all.

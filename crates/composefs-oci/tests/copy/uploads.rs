@@ -38,6 +38,21 @@ fn what_stays_wrong_is_an_error_and_no_tag() {
 }
 
 #[test]
+fn where_nothing_can_be_put() {
+    let mut lab = Lab::new();
+    let registry = Registry::start(RegistryOptions::default());
+    lab.layout.image("x", &image());
+    for part in ["/blobs/uploads/", "/manifests/"] {
+        registry.heal();
+        registry.inject(Rule::new(part, Fault::status(404, "NAME_UNKNOWN")));
+        let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+        let text = format!("{} {}", chain(&error), error.hint().unwrap());
+        assert!(text.contains("has no such repository, or takes no images"), "{text}");
+        assert!(text.contains("created first") && !text.contains("latest"), "{text}");
+    }
+}
+
+#[test]
 fn a_damaged_blob_does_not_arrive() {
     let mut lab = Lab::new();
     let registry = Registry::start(RegistryOptions::default());

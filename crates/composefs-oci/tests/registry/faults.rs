@@ -73,8 +73,15 @@ fn what_is_not_there() {
     let registry = Registry::start(RegistryOptions::default());
     registry.add_image("app", "v1", &image());
     let (error, text) = fails(&registry.reference("app:v2"), &options());
-    assert!(text.contains(&format!("manifest v2 of {}/app: {0} has no such tag", registry.host())), "{text}");
+    assert!(
+        text.contains(&format!(
+            "manifest v2 of {}/app: {0} has no such tag, or no such repository",
+            registry.host()
+        )),
+        "{text}"
+    );
     assert!(text.contains("hint: check the tag"), "{text}");
+    assert!(text.contains("and the image's name"), "{text}");
     assert!(matches!(fault(error), Fault::NotFound { what: "tag", .. }));
     let (error, _) = fails(&registry.reference(&format!("app@sha256:{}", "0".repeat(64))), &options());
     assert!(matches!(fault(error), Fault::NotFound { what: "manifest", .. }));

@@ -1,10 +1,10 @@
 //! A registry in this process, how to get at it, and repositories to pull into.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 use composefs::{
     digest::Algorithm,
-    progress::Silent,
+    progress::{Event, Observer, Silent},
     repo::{InitOptions, OpenOptions, Repository, Writer, init},
 };
 use composefs_oci::{
@@ -26,6 +26,23 @@ use rustix::fs::CWD;
 use tempfile::TempDir;
 
 pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
+
+/// Keeps all that it is told.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<Vec<String>>);
+
+impl Heard {
+    /// What was told since the last time, one event a line.
+    pub(crate) fn all(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap()).join("\n")
+    }
+}
+
+impl Observer for Heard {
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(format!("{event:?}"));
+    }
+}
 
 /// Tries again at once, and takes plain HTTP.
 pub(crate) fn options() -> RegistryOptions {

@@ -1,5 +1,7 @@
 //! registries.conf: mirrors, other locations, blocked and insecure registries, short names.
 
+use std::sync::Arc;
+
 use composefs_oci::{
     Error,
     environment::Environment,
@@ -11,7 +13,7 @@ use composefs_oci::{
 use composefs_testkit::registry::{Fault as Misdeed, Registry, RegistryOptions, Rule};
 use tempfile::TempDir;
 
-use crate::lab::{amd64, assert_same, connect, fault, image, manifest, options, pull_with};
+use crate::lab::{Heard, amd64, assert_same, connect, fault, image, manifest, options, pull_with};
 
 /// Options with these settings and no insistence from elsewhere.
 fn configured(dir: &TempDir, text: &str) -> Options {
@@ -105,9 +107,28 @@ fn a_mirror_that_breaks_off_or_lies() {
 fn a_mirror_that_is_gone() {
     let dir = TempDir::new().unwrap();
     let (real, gone) = (filled("real/app"), filled("copy/app"));
+    let heard = Arc::new(Heard::default());
     let options = configured(&dir, &with_mirrors(&real, &[&gone]));
+    let retries = options.retries.clone().observer(Arc::<Heard>::clone(&heard));
+    let options = options.retries(retries);
+    let host = gone.host();
     drop(gone);
-    manifest("docker://example.org/team/app:v1", &options).unwrap();
+    let reference = "docker://example.org/team/app:v1";
+    manifest(reference, &options).unwrap();
+    let passed = format!("passed over: manifest v1 of {host}/copy/app: {host} refuses the connection");
+    let text = heard.all();
+    assert!(text.contains("Warning") && text.contains(&passed), "{text}");
+
+    // That a mirror has not everything is worth a word only where nobody has it.
+    let (real, other) = (filled("real/app"), filled("copy/else"));
+    let options = configured(&dir, &with_mirrors(&real, &[&other])).retries(options.retries);
+    manifest(reference, &options).unwrap();
+    assert_eq!(heard.all(), "");
+    real.inject(Rule::new("/manifests/", Misdeed::status(403, "DENIED")));
+    let error = manifest(reference, &options).unwrap_err();
+    assert!(matches!(fault(error), Fault::Denied { host, .. } if host == real.host()));
+    let text = heard.all();
+    assert!(text.contains(&format!("passed over: manifest v1 of {}/copy/app", other.host())), "{text}");
 }
 
 #[test]

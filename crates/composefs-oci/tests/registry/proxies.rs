@@ -7,10 +7,10 @@ use std::{
     thread,
 };
 
-use composefs_oci::environment::Environment;
+use composefs_oci::{environment::Environment, transport::registry::fault::Fault};
 use composefs_testkit::registry::{Auth, Registry, RegistryOptions, Tls};
 
-use crate::lab::{chain, image, manifest, pull_with, with_login};
+use crate::lab::{chain, fault, image, manifest, pull_with, with_login};
 
 /// Tunnels every connection to one address, and keeps what it was asked.
 struct Proxy {
@@ -96,7 +96,24 @@ fn a_proxy_that_does_not_want_us() {
     let error = manifest("docker://registry.example/app:v1", &options).unwrap_err();
     let text = format!("{} {error:?}", chain(&error));
     assert!(!text.contains("geheim"), "{text}");
-    assert!(text.contains("proxy"), "{text}");
+    let address = format!("through the proxy http://…@{}", proxy.address);
+    assert!(text.contains(&format!("no way to registry.example {address}")), "{text}");
+    assert!(error.hint().unwrap().contains("HTTPS_PROXY"));
+    assert!(matches!(fault(error), Fault::Proxy { .. }));
+}
+
+#[test]
+fn a_proxy_that_is_not_there() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for proxy in [format!("http://127.0.0.1:{port}"), "http://no-such-proxy.invalid:3128".to_owned()] {
+        let environment = Environment::default().variable("ALL_PROXY", &proxy);
+        for verify in [None, Some(false)] {
+            let options = crate::lab::options().tls_verify(verify).environment(environment.clone());
+            let error = manifest("docker://registry.example/app:v1", &options).unwrap_err();
+            assert!(chain(&error).contains(&format!("through the proxy {proxy}")), "{}", chain(&error));
+            assert!(matches!(fault(error), Fault::Proxy { .. }));
+        }
+    }
 }
 
 #[test]

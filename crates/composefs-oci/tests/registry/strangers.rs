@@ -1,8 +1,7 @@
 //! Hosts that a registry names, which must not learn who we are, and what it says of us, which nobody must read.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use composefs::progress::{Event, Observer};
 use composefs_oci::{
     Error,
     copy::{CopyOptions, copy},
@@ -22,7 +21,7 @@ use composefs_testkit::{
 };
 use tempfile::TempDir;
 
-use crate::lab::{chain, connect, fault, image, manifest, options, trusting, with_login};
+use crate::lab::{Heard, chain, connect, fault, image, manifest, options, trusting, with_login};
 
 const PASSWORD: &str = "geheim:nis";
 
@@ -103,16 +102,6 @@ fn lists_do_not_go_on_elsewhere() {
     assert!(evil.requests().is_empty());
 }
 
-/// Keeps all that it is told.
-#[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
-
-impl Observer for Heard {
-    fn event(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(format!("{event:?}"));
-    }
-}
-
 #[test]
 fn what_a_registry_says_of_our_secrets() {
     let registry = with_basic();
@@ -132,7 +121,7 @@ fn what_a_registry_says_of_our_secrets() {
         assert!(text.contains('…'), "{text}");
         assert!(!text.contains("geheim") && !text.contains("YW5uOmd"), "{text}");
     }
-    let heard = heard.0.lock().unwrap().join("\n");
+    let heard = heard.all();
     assert!(heard.contains("answers 503 (no … here"), "{heard}");
     assert!(!heard.contains("geheim"), "{heard}");
 }

@@ -75,6 +75,7 @@ impl<'a> Connector<'a> {
             own: self.http(client_config(verify, &roots, &own)?)?,
             elsewhere: self.http(client_config(verify, &roots, &elsewhere)?)?,
             insecure,
+            proxies: self.proxies.clone(),
         })
     }
 

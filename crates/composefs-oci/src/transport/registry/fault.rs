@@ -98,6 +98,16 @@ pub enum Fault {
         /// Host and port.
         host: String,
     },
+    /// The proxy on the way there does not answer, or does not let us through.
+    #[error("no way to {host} through the proxy {proxy}")]
+    Proxy {
+        /// Host and port of the registry, or where it sent us.
+        host: String,
+        /// The proxy's address, without user and password.
+        proxy: String,
+        /// Why.
+        source: Cause,
+    },
     /// Its certificate is not one to trust.
     #[error("the certificate of {host} is not trusted")]
     Untrusted {
@@ -157,12 +167,20 @@ pub enum Fault {
         said: Option<String>,
     },
     /// It has no such tag, manifest or blob.
-    #[error("{host} has no such {what}{}", in_brackets(.said))]
+    #[error("{host} has no such {what}{}{}", or_repository(.what), in_brackets(.said))]
     NotFound {
         /// The registry.
         host: String,
-        /// `tag`, `manifest`, `blob` or `thing`.
+        /// `tag`, `manifest`, `blob`, `upload` or `thing`.
         what: &'static str,
+        /// What it said.
+        said: Option<String>,
+    },
+    /// It takes nothing there.
+    #[error("{host} has no such repository, or takes no images{}", in_brackets(.said))]
+    TakesNone {
+        /// The registry.
+        host: String,
         /// What it said.
         said: Option<String>,
     },
@@ -212,8 +230,16 @@ pub enum Fault {
     },
 }
 
+/// What to do about an upload that broke.
+const UPLOAD_AGAIN: &str = "try again: blobs that have arrived are not sent again";
+
 /// A cause of some type; its text has no address with secrets in it.
 pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Some registries don't tell a tag that is not there from a repository that is not.
+fn or_repository(what: &str) -> &'static str {
+    if what == "tag" { ", or no such repository" } else { "" }
+}
 
 fn in_brackets(text: &Option<String>) -> String {
     text.as_ref().map_or_else(String::new, |text| format!(" ({text})"))
@@ -228,6 +254,9 @@ impl RegistryError {
             Fault::UnknownHost { .. } => {
                 "check the spelling of the registry's name, the network, and the proxy settings".to_owned()
             }
+            Fault::Proxy { .. } => "check the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names; what NO_PROXY \
+                                    lists is reached without"
+                .to_owned(),
             Fault::Refused { host } => {
                 format!("check that the registry runs, and that {host} is its address and port")
             }
@@ -250,6 +279,10 @@ impl RegistryError {
             Fault::Unauthorized { given: false, .. } | Fault::Denied { given: false, .. } => {
                 format!("log in with `cfsctl oci login {registry}`, and check the image's name")
             }
+            Fault::Unauthorized { given: true, .. } if self.by_hand => {
+                "check the credentials that were given; some registries want an access token in place of the password"
+                    .to_owned()
+            }
             Fault::Unauthorized { given: true, .. } => {
                 format!("log in again with `cfsctl oci login {registry}`")
             }
@@ -261,14 +294,28 @@ impl RegistryError {
                     "check the image's name; of private ones some registries say this until one logs in to {registry}"
                 )
             }
-            Fault::NotFound { what: "tag", .. } => "check the tag; without one, `latest` is meant".to_owned(),
+            Fault::NotFound { what: "tag", .. } => {
+                "check the tag, for without one `latest` is meant, and the image's name".to_owned()
+            }
+            Fault::NotFound { what: "manifest", .. } => {
+                "check the digest and the image's name; the registry may have deleted it".to_owned()
+            }
+            Fault::NotFound { what: "blob", .. } => {
+                "the repository lacks a part of the image: whoever pushed it can push it again".to_owned()
+            }
+            Fault::NotFound { what: "upload", .. } => UPLOAD_AGAIN.to_owned(),
+            Fault::TakesNone { .. } => "check the name; some registries want the repository to be created first, \
+                                        and mirrors take nothing"
+                .to_owned(),
             Fault::RateLimited { after, .. } => match after {
                 Some(after) => format!("try again in {} s; logged in, more is allowed", after.as_secs()),
                 None => "try again later; logged in, more is allowed".to_owned(),
             },
-            Fault::TimedOut { .. } | Fault::Broken { .. } => {
-                "try again: what was fetched whole is kept".to_owned()
-            }
+            Fault::TimedOut { .. } | Fault::Broken { .. } => match self.asked {
+                Asked::Upload | Asked::Publish(_) => UPLOAD_AGAIN.to_owned(),
+                Asked::Manifest(_) | Asked::Blob(_) => "try again: what was fetched whole is kept".to_owned(),
+                _ => "try again".to_owned(),
+            },
             _ => return None,
         })
     }
@@ -279,6 +326,7 @@ impl RegistryError {
         match &self.fault {
             Fault::UnknownHost { .. }
             | Fault::Refused { .. }
+            | Fault::Proxy { .. }
             | Fault::Broken { .. }
             | Fault::TimedOut { .. }
             | Fault::RateLimited { .. } => true,

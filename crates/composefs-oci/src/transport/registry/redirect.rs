@@ -13,7 +13,10 @@ use reqwest::{
     header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
 };
 
-use super::fault::{Asked, Failure, Fault, Sent, Subject, read_bounded};
+use super::{
+    fault::{Asked, Failure, Fault, Sent, Subject, read_bounded},
+    proxies::Proxies,
+};
 
 /// The most redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
@@ -38,6 +41,8 @@ pub(super) struct Web {
     pub(super) elsewhere: reqwest::Client,
     /// Neither TLS nor certificates are insisted on.
     pub(super) insecure: bool,
+    /// Which proxy both go through.
+    pub(super) proxies: Proxies,
 }
 
 /// A request, as far as it is the same wherever redirects lead.
@@ -78,7 +83,8 @@ impl Web {
     /// Returns the same without a client certificate.
     pub(super) fn nobodys(&self) -> Self {
         let client = &self.elsewhere;
-        Self { own: client.clone(), elsewhere: client.clone(), insecure: self.insecure }
+        let proxies = self.proxies.clone();
+        Self { own: client.clone(), elsewhere: client.clone(), insecure: self.insecure, proxies }
     }
 
     /// Sends a request and follows where it leads; any status that is no redirect is an answer.
@@ -100,7 +106,10 @@ impl Web {
             if let Some(payload) = call.payload.filter(|_| with_payload) {
                 request = request.body((payload.make)());
             }
-            let response = request.send().await.map_err(|error| subject.broken(error))?;
+            let response = request
+                .send()
+                .await
+                .map_err(|error| subject.broken_by(error, self.proxies.proxy_for(&url)))?;
             let status = response.status();
             tracing::trace!(%method, host, status = status.as_u16(), asked = ?call.asked, "answer");
             if !is_redirect(status) {
@@ -163,6 +172,19 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
+/// Returns the address of a path, below the repository's or from the root on, which must be of the same origin: what
+/// proves who we are is sent there.
+pub(super) fn address(base: &Url, path: &str) -> Option<Url> {
+    base.join(path).ok().filter(|url| same_origin(url, base))
+}
+
+/// Tells whether a path that a registry has named is one of a repository, and not another host (`//x`), another scheme
+/// (`http:`) or a way out.
+pub(super) fn stays_below(path: &str) -> bool {
+    let first = path.split('/').next().unwrap_or_default();
+    !path.starts_with(['/', '\\']) && !first.contains(':') && path.split('/').all(|part| part != "..")
+}
+
 /// Returns an address' host and, unless it is the scheme's own, port.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -172,6 +194,24 @@ pub(super) fn host_and_port(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_stay_with_the_registry() {
+        let base: Url = "https://h.io/v2/a/".parse().unwrap();
+        let at = |path: &str| address(&base, path).map(|url| url.to_string());
+        assert_eq!(at("blobs/uploads/x?y=z").unwrap(), "https://h.io/v2/a/blobs/uploads/x?y=z");
+        assert_eq!(at("manifests/sha256:0").unwrap(), "https://h.io/v2/a/manifests/sha256:0");
+        assert_eq!(at("/v2/").unwrap(), "https://h.io/v2/");
+        for path in
+            ["//evil/up", "\\\\evil/up", "http://evil/up", "http://h.io/up", "https://h.io:1/up", "x:y"]
+        {
+            assert_eq!(at(path), None, "{path}");
+        }
+        assert!(stays_below("blobs/uploads/x:y") && stays_below(""));
+        for path in ["/evil/up", "//evil", "\\evil", "http://evil/up", "x:y", "a/../../b", ".."] {
+            assert!(!stays_below(path), "{path}");
+        }
+    }
 
     #[test]
     fn origins() {

@@ -50,6 +50,13 @@ impl Told {
         };
         observer.event(&Event::Retry { name: &name, reason: &error.fault.to_string(), delay });
     }
+
+    /// Tells of something that went wrong and that something else has to make good.
+    pub(super) fn warn(&self, text: &str) {
+        if let Some(observer) = &self.0 {
+            observer.event(&Event::Warning { text });
+        }
+    }
 }
 
 impl Default for RetryOptions {

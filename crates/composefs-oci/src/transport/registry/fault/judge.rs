@@ -14,6 +14,8 @@ use reqwest::{
     header::{self, HeaderMap},
 };
 
+use crate::credentials::SafeUrl;
+
 use super::{
     super::retry::retry_after,
     Asked, Cause, Fault, RegistryError,
@@ -110,6 +112,7 @@ impl Subject<'_> {
             Asked::Manifest(wanted) | Asked::Publish(wanted) if wanted.contains(':') => "manifest",
             Asked::Manifest(_) | Asked::Publish(_) => "tag",
             Asked::Blob(_) => "blob",
+            Asked::Upload => "upload",
             _ => "thing",
         };
         let fault = match status.as_u16() {
@@ -119,6 +122,10 @@ impl Subject<'_> {
             _ if has("UNAUTHORIZED") && status.is_client_error() => Fault::Unauthorized { host, given, said },
             403 => Fault::Denied { host, given, said },
             _ if has("DENIED") => Fault::Denied { host, given, said },
+            // An upload that has aged is another matter.
+            404 if matches!(self.asked, Asked::Upload | Asked::Publish(_)) && !has("BLOB_UPLOAD_UNKNOWN") => {
+                Fault::TakesNone { host, said }
+            }
             404 if has("NAME_UNKNOWN") || matches!(self.asked, Asked::Tags) => {
                 Fault::NoRepository { host, said }
             }
@@ -127,6 +134,26 @@ impl Subject<'_> {
         };
         let error = self.error(fault);
         Failure { transient: error.is_transient(), retry_after: after, ..Failure::fatal(error) }
+    }
+
+    /// As [`Subject::broken`]; where no connection came about, it is the proxy's failure if one is on the way.
+    pub(in super::super) fn broken_by(&self, error: reqwest::Error, proxy: Option<SafeUrl>) -> Failure {
+        let is_connect = error.is_connect();
+        let error = error.without_url();
+        let cause = if error.is_timeout() { "it does not answer in time".into() } else { root(&error) };
+        let failure = self.broken(error);
+        let (host, fault) = (self.host.to_owned(), &failure.error.fault);
+        let unspecific = matches!(
+            fault,
+            Fault::UnknownHost { .. } | Fault::Refused { .. } | Fault::TimedOut { .. } | Fault::Broken { .. }
+        );
+        match proxy.filter(|_| is_connect && unspecific) {
+            Some(proxy) => {
+                let fault = Fault::Proxy { host, proxy: proxy.to_string(), source: cause };
+                Failure { error: self.error(fault), ..failure }
+            }
+            None => failure,
+        }
     }
 
     /// Judges a request without an answer, or an answer that broke off.
@@ -306,6 +333,21 @@ mod tests {
         assert_eq!(failure.error.fault.to_string(), "quay.io has no such repository (NAME_UNKNOWN: a b)");
         let failure = judge(&tag, 404, &body("MANIFEST_UNKNOWN"));
         assert!(matches!(failure.error.fault, Fault::NotFound { what: "tag", .. }));
+        assert!(failure.error.fault.to_string().contains("no such tag, or no such repository ("));
+        for asked in [Asked::Upload, Asked::Publish("v1".to_owned())] {
+            let failure = judge(&asked, 404, &body("MANIFEST_UNKNOWN"));
+            assert!(matches!(failure.error.fault, Fault::TakesNone { .. }), "{failure:?}");
+            assert!(!failure.error.hint().unwrap().contains("latest"));
+            let fault = Fault::TimedOut { host: "x".to_owned() };
+            let hint = RegistryError { fault, ..failure.error }.hint();
+            assert!(hint.unwrap().contains("not sent again"));
+        }
+        let failure = judge(&Asked::Upload, 404, &body("BLOB_UPLOAD_UNKNOWN"));
+        assert!(matches!(failure.error.fault, Fault::NotFound { what: "upload", .. }));
+        for what in ["sha256:0", "v1"] {
+            let failure = judge(&Asked::Manifest(what.to_owned()), 404, "");
+            assert!(failure.error.hint().unwrap().contains("the image's name"));
+        }
         assert!(matches!(judge(&tag, 400, &body("DENIED")).error.fault, Fault::Denied { .. }));
         let failure = judge(&tag, 403, &body("TOOMANYREQUESTS"));
         assert!(failure.transient && matches!(failure.error.fault, Fault::RateLimited { .. }));
