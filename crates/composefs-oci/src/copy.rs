@@ -13,6 +13,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use composefs::progress::{Cancel, Event, Observer};
@@ -22,6 +23,7 @@ use crate::{
     digest::{Digest, ManifestDigest},
     error::{Error, Step},
     model::{MANIFEST_MAX, Manifest, media_type, parse_index, platform::Platform},
+    stoppable::Stoppable,
     transport::{Root, Sink, Source},
 };
 
@@ -321,12 +323,19 @@ fn copy_blob(
     observer.event(&Event::Begin { what, name: &name, total: Some(blob.size()) });
     let furthest = AtomicU64::new(0);
     let open = || {
-        let reader = source.blob(blob)?;
-        let counted =
-            Counted { reader, seen: 0, furthest: &furthest, name: &name, cancel: &options.cancel, observer };
+        let reader = Stoppable::new(source.blob(blob)?, &options.cancel);
+        let counted = Counted { reader, seen: 0, furthest: &furthest, name: &name, observer };
         Ok(Box::new(counted) as Box<dyn Read + Send + '_>)
     };
-    sink.put_blob(blob, &open)?;
+    match sink.put_blob(blob, &open) {
+        // Nothing of it has a name. What is wrong twice is wrong there.
+        Err(Error::BlobMismatch { digest, fault }) if source.gives_afresh() => {
+            let reason = format!("blob {digest}: {fault}");
+            observer.event(&Event::Retry { name: &name, reason: &reason, delay: Duration::ZERO });
+            sink.put_blob(blob, &open)?;
+        }
+        result => result?,
+    }
     observer.event(&Event::Done { name: &name });
     Ok(true)
 }
@@ -336,21 +345,17 @@ fn what(blob: &Descriptor) -> &'static str {
     if media_type::is_image_config(kind) { "config" } else { "layer" }
 }
 
-/// A blob on its way: tells how far it is, once even if it is read again, and stops when it shall.
+/// A blob on its way: tells how far it is, once even if it is read again.
 struct Counted<'a> {
-    reader: Box<dyn Read + Send + 'a>,
+    reader: Stoppable<'a, Box<dyn Read + Send + 'a>>,
     seen: u64,
     furthest: &'a AtomicU64,
     name: &'a str,
-    cancel: &'a Cancel,
     observer: &'a dyn Observer,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Err(io::Error::other("it was asked to stop"));
-        }
         let got = self.reader.read(buffer)?;
         self.seen = self.seen.saturating_add(got as u64);
         let before = self.furthest.fetch_max(self.seen, Ordering::Relaxed);

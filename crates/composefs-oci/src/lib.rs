@@ -19,6 +19,7 @@ pub mod stored;
 pub mod rootfs;
 pub mod seal;
 pub mod boot;
+mod stoppable;
 pub mod find;
 pub mod pull;
 pub mod copy;

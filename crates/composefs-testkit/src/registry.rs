@@ -22,6 +22,7 @@ mod blobs;
 mod fault;
 mod http;
 mod manifests;
+mod pace;
 mod record;
 mod serve;
 mod store;
@@ -103,6 +104,8 @@ pub struct RegistryOptions {
     pub chunk_min: Option<u64>,
     /// Bytes a second and connection, for bodies.
     pub rate: Option<u64>,
+    /// Bytes a second and connection, for what is sent to it.
+    pub intake: Option<u64>,
     /// How it speaks TLS; not to be changed later.
     pub tls: Tls,
 }
@@ -121,6 +124,7 @@ impl Default for RegistryOptions {
             deletes: true,
             chunk_min: None,
             rate: None,
+            intake: None,
             tls: Tls::Absent,
         }
     }
@@ -156,6 +160,8 @@ setters! {
     chunk_min: Option<u64>,
     /// Sets bytes a second and connection.
     rate: Option<u64>,
+    /// Sets how many bytes a second it takes on one connection.
+    intake: Option<u64>,
     /// Sets how it speaks TLS.
     tls: Tls,
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read},
+    io::Read,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use std::{
 use composefs::{
     digest::ObjectId,
     name::StreamName,
-    progress::{Cancel, Event, Observer},
+    progress::{Event, Observer},
     repo::{Commit, IngestStats, PoolOptions, StorePool, Writer},
     splitstream::ContentType,
 };
@@ -23,6 +23,7 @@ use crate::{
     digest::{DiffId, Digest, VerifyingReader},
     error::{Error, Step},
     import::{LayerDigest, LayerImporter, SharedFiles, streams::DocumentStream},
+    stoppable::Stoppable,
     transport::Source,
 };
 
@@ -301,7 +302,7 @@ impl Importing<'_> {
         // Those of an attempt that went wrong.
         self.files.forget();
         observer.event(&Event::Begin { what, name: digest.as_str(), total: Some(size) });
-        let blob = Stoppable { inner: blob, cancel: &options.cancel };
+        let blob = Stoppable::new(blob, &options.cancel);
         let result = match layer.kind {
             LayerKind::Tar | LayerKind::OpaqueTar => {
                 let expected = LayerDigest::DiffId(DiffId::new(layer.key.clone()));
@@ -323,27 +324,6 @@ impl Importing<'_> {
         };
         observer.event(&Event::Done { name: digest.as_str() });
         Ok(result)
-    }
-}
-
-/// A blob that ends with an error when the pull shall stop.
-struct Stoppable<'a, R> {
-    inner: R,
-    cancel: &'a Cancel,
-}
-
-impl<R: Read> Read for Stoppable<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.cancel.is_cancelled() {
-                return Err(io::Error::other("the pull was asked to stop"));
-            }
-            match self.inner.read(buffer) {
-                // So does a medium that waits for its next bytes, now and then.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
     }
 }
 

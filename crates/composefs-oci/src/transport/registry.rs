@@ -21,6 +21,7 @@ pub mod push;
 mod redirect;
 mod referrers;
 pub mod retry;
+mod sending;
 pub mod tls;
 mod token;
 
@@ -95,7 +96,8 @@ pub struct RegistryOptions {
     pub user_agent: String,
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
-    /// How long nothing may come before a connection is given up.
+    /// How long nothing may come, or be taken, before a connection is given up; for the answer to what was sent, five
+    /// times as long.
     pub read_timeout: Duration,
 }
 

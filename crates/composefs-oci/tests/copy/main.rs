@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod downloads;
 mod files;
 mod kept;
 mod registries;

@@ -1,6 +1,11 @@
 //! Uploads that break off, are refused in one piece, or end under another name.
 
-use composefs_oci::Error;
+use std::time::Duration;
+
+use composefs_oci::{
+    Error,
+    transport::registry::{fault::Fault as Answer, retry::RetryOptions},
+};
 use composefs_testkit::{
     images::{Compression, Image, sha256},
     registry::{Fault, Registry, RegistryOptions, Rule},
@@ -100,4 +105,56 @@ fn goes_on_where_it_broke_off() {
     // The answer to the second was lost, its bytes were not: nothing comes twice.
     assert_eq!(patches, ["0-16777215", "16777216-33554431", "33554432-40002047"]);
     assert!(requests.iter().any(|request| request.method == "GET" && request.path.contains("/uploads/")));
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// A lab that waits so long for something to go forward, and tries once.
+fn impatient(patience: Duration) -> Lab {
+    let mut lab = Lab::new();
+    let once = RetryOptions::default().limit(0);
+    lab.registry = lab.registry.timeouts(Duration::from_secs(30), patience).retries(once);
+    lab
+}
+
+fn timed_out(error: &Error) -> bool {
+    matches!(error, Error::Registry(error) if matches!(error.fault, Answer::TimedOut { .. }))
+}
+
+#[test]
+fn may_take_as_long_as_it_goes_forward() {
+    let mut lab = impatient(millis(500));
+    let registry = Registry::start(RegistryOptions::default().intake(Some(20 << 20)));
+    let image = Image::new([layer(1, 30 << 20, Compression::Plain)]);
+    lab.layout.image("x", &image);
+    let begun = std::time::Instant::now();
+    lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1"))
+        .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    assert!(begun.elapsed() >= millis(1500), "{:?}", begun.elapsed());
+    assert!(registry.find_blob("app", &image.layers[0].digest).is_some());
+}
+
+#[test]
+fn is_given_up_when_nothing_is_taken_any_more() {
+    let mut lab = impatient(millis(300));
+    let registry = Registry::start(RegistryOptions::default().intake(Some(1)));
+    lab.layout.image("x", &Image::new([layer(1, 30 << 20, Compression::Plain)]));
+    let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+    assert!(timed_out(&error), "{}", chain(&error));
+}
+
+#[test]
+fn waits_longer_for_the_answer_and_not_for_ever() {
+    for part in ["/blobs/uploads/", "/manifests/"] {
+        let mut lab = impatient(millis(100));
+        let registry = Registry::start(RegistryOptions::default());
+        lab.layout.image("x", &large());
+        registry.inject(Rule::new(part, Fault::Silence).method("PUT"));
+        let begun = std::time::Instant::now();
+        let error = lab.copy(&lab.layout.reference("x"), &registry.reference("app:v1")).unwrap_err();
+        assert!(timed_out(&error), "{part}: {}", chain(&error));
+        assert!(begun.elapsed() >= millis(500), "{:?}", begun.elapsed());
+    }
 }

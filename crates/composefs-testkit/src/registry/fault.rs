@@ -42,6 +42,8 @@ pub enum Fault {
     Header(String, String),
     /// The connection is closed without an answer.
     Close,
+    /// No answer comes, until released or dropped; then the connection is closed.
+    Silence,
     /// These bytes instead of an answer; then the connection is closed.
     Raw(Vec<u8>),
 }

@@ -3,10 +3,15 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     ops::Range,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::json;
+
+use super::pace::Pace;
 
 /// The most bytes of a request's head.
 const HEAD_MAX: u64 = 256 * 1024;
@@ -23,8 +28,12 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads a request; `None` when the connection ended before one.
-    pub(super) fn read<S: Read + Write>(stream: &mut BufReader<S>) -> io::Result<Option<Self>> {
+    /// Reads a request, its body at `intake` bytes a second; `None` when the connection ended before one.
+    pub(super) fn read<S: Read + Write>(
+        stream: &mut BufReader<S>,
+        intake: Option<u64>,
+        stopping: &AtomicBool,
+    ) -> io::Result<Option<Self>> {
         let mut head = stream.by_ref().take(HEAD_MAX);
         let mut line = String::new();
         if head.read_line(&mut line)? == 0 {
@@ -52,7 +61,18 @@ impl Request {
             request.body = read_chunks(stream)?;
         } else if let Some(length) = request.header("content-length") {
             let length: u64 = length.parse().map_err(|_| bad("length"))?;
-            stream.take(length).read_to_end(&mut request.body)?;
+            let mut body = stream.take(length);
+            match intake.map(Pace::new) {
+                Some(pace) => {
+                    while body.by_ref().take(pace.piece() as u64).read_to_end(&mut request.body)? > 0 {
+                        pace.keep(request.body.len() as u64);
+                        if stopping.load(Ordering::SeqCst) {
+                            return Ok(None);
+                        }
+                    }
+                }
+                None => drop(body.read_to_end(&mut request.body)?),
+            }
             if request.body.len() as u64 != length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

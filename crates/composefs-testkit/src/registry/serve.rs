@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     fault::Fault,
     http::{Length, Reply, Request},
     lock, manifests,
+    pace::Pace,
     record::Entry,
     uploads,
 };
@@ -66,7 +66,7 @@ fn connection(shared: &Shared, place: Place, id: u64, stream: &TcpStream) -> io:
 /// Answers one request after the other, as long as both sides want to.
 fn requests<S: Read + Write>(shared: &Shared, place: Place, id: u64, stream: S) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut stream)? {
+    while let Some(request) = Request::read(&mut stream, shared.options().intake, &shared.stopping)? {
         let entry = shared.log.add(place, id, &request);
         let faults: Vec<Fault> =
             lock(&shared.rules).iter_mut().filter_map(|rule| rule.take(&request)).collect();
@@ -186,6 +186,10 @@ fn send(
     for fault in faults {
         match fault {
             Fault::Close => return Ok(false),
+            Fault::Silence => {
+                shared.stall(None);
+                return Ok(false);
+            }
             Fault::Raw(bytes) => {
                 out.write_all(bytes)?;
                 return Ok(false);
@@ -206,8 +210,13 @@ fn send(
     if request.method == "HEAD" || length == Length::Nobody {
         return Ok(true);
     }
-    let mut sender =
-        Sender { out, chunked: length == Length::Chunked, entry, pace: options.rate.map(Pace::new) };
+    let mut sender = Sender {
+        out,
+        chunked: length == Length::Chunked,
+        entry,
+        pace: options.rate.map(Pace::new),
+        passed: 0,
+    };
     let limit = cut.map_or(body.len(), |cut| body.len().min(usize::try_from(cut).unwrap_or(usize::MAX)));
     let mut sent = 0;
     if let Some((after, time)) = stall {
@@ -240,6 +249,7 @@ struct Sender<'a, W> {
     chunked: bool,
     entry: &'a Entry,
     pace: Option<Pace>,
+    passed: u64,
 }
 
 impl<W: Write> Sender<'_, W> {
@@ -255,34 +265,11 @@ impl<W: Write> Sender<'_, W> {
             if self.chunked {
                 self.out.write_all(b"\r\n")?;
             }
-            if let Some(pace) = &mut self.pace {
-                pace.keep(piece.len());
+            if let Some(pace) = &self.pace {
+                self.passed += piece.len() as u64;
+                pace.keep(self.passed);
             }
         }
         self.out.flush()
-    }
-}
-
-/// Keeps a body to so many bytes a second.
-struct Pace {
-    rate: u64,
-    begun: Instant,
-    sent: u64,
-}
-
-impl Pace {
-    fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1), begun: Instant::now(), sent: 0 }
-    }
-
-    /// A hundredth of a second's bytes.
-    fn piece(&self) -> usize {
-        usize::try_from(self.rate / 100).unwrap_or(PIECE).clamp(1, PIECE)
-    }
-
-    fn keep(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
-        let due = Duration::from_secs_f64(self.sent as f64 / self.rate as f64);
-        std::thread::sleep(due.saturating_sub(self.begun.elapsed()));
     }
 }

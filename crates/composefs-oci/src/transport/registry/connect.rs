@@ -1,6 +1,6 @@
 //! The connections of one place: TLS, proxies, timeouts.
 
-use reqwest::{Url, redirect::Policy, retry};
+use reqwest::{ClientBuilder, Url, redirect::Policy, retry};
 
 use crate::{credentials::Keychain, error::Error};
 
@@ -9,7 +9,7 @@ use super::{
     client::Client,
     hosts::Endpoint,
     proxies::Proxies,
-    redirect::Web,
+    redirect::{Connections, Web},
     tls::{Certificates, Roots, Verify, client_config},
     token::Auth,
 };
@@ -72,8 +72,8 @@ impl<'a> Connector<'a> {
         let own = Certificates::load(endpoint.reference.domain(), environment, directory)?;
         let elsewhere = own.without_identities();
         Ok(Web {
-            own: self.http(client_config(verify, &roots, &own)?)?,
-            elsewhere: self.http(client_config(verify, &roots, &elsewhere)?)?,
+            own: self.connections(&client_config(verify, &roots, &own)?)?,
+            elsewhere: self.connections(&client_config(verify, &roots, &elsewhere)?)?,
             insecure,
             proxies: self.proxies.clone(),
         })
@@ -92,7 +92,19 @@ impl<'a> Connector<'a> {
         Ok(())
     }
 
-    fn http(&self, tls: rustls::ClientConfig) -> Result<reqwest::Client, Error> {
+    fn connections(&self, tls: &rustls::ClientConfig) -> Result<Connections, Error> {
+        let patience = self.options.read_timeout;
+        let build = |http: ClientBuilder| {
+            http.build().map_err(|error| Error::Connections(error.without_url().to_string()))
+        };
+        Ok(Connections {
+            asking: build(self.http(tls.clone()).read_timeout(patience))?,
+            sending: build(self.http(tls.clone()))?,
+            patience,
+        })
+    }
+
+    fn http(&self, tls: rustls::ClientConfig) -> ClientBuilder {
         let proxies = self.proxies.clone();
         let proxy = move |url: &Url| proxies.proxy_for(url).map(|proxy| proxy.expose().parse::<Url>());
         reqwest::Client::builder()
@@ -104,8 +116,5 @@ impl<'a> Connector<'a> {
             .proxy(reqwest::Proxy::custom(move |url| proxy(url).and_then(Result::ok)))
             .user_agent(&self.options.user_agent)
             .connect_timeout(self.options.connect_timeout)
-            .read_timeout(self.options.read_timeout)
-            .build()
-            .map_err(|error| Error::Connections(error.without_url().to_string()))
     }
 }

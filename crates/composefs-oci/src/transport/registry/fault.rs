@@ -10,7 +10,7 @@ mod sent;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-pub(super) use judge::{Failure, Subject, read_bounded};
+pub(super) use judge::{Failure, Subject, read_bounded, read_little};
 pub(super) use sent::Sent;
 
 /// What was asked of a registry.

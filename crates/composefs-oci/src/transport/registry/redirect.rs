@@ -6,16 +6,17 @@
 //! # Format
 //! `docs/formats/transports.md`, section 2, redirects.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{
-    Method, Response, StatusCode, Url,
+    Body, Method, RequestBuilder, Response, StatusCode, Url,
     header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
 };
 
 use super::{
-    fault::{Asked, Failure, Fault, Sent, Subject, read_bounded},
+    fault::{Asked, Failure, Fault, Sent, Subject, read_little},
     proxies::Proxies,
+    sending::Progress,
 };
 
 /// The most redirects that are followed.
@@ -27,18 +28,39 @@ const DRAIN_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub(super) struct Payload {
     /// Makes it, again for each try.
-    pub(super) make: Arc<dyn Fn() -> reqwest::Body + Send + Sync>,
+    pub(super) make: Arc<dyn Fn() -> Body + Send + Sync>,
     /// It is itself what proves who we are, and goes nowhere but to the origin.
     pub(super) secret: bool,
+}
+
+/// The connections to some place.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    /// For requests that are small. It minds itself how long nothing comes.
+    pub(super) asking: reqwest::Client,
+    /// For requests that carry something. It waits for ever.
+    pub(super) sending: reqwest::Client,
+    /// How long nothing may go forward.
+    pub(super) patience: Duration,
+}
+
+impl Connections {
+    /// Sends a request whose answer comes once the registry has dealt with all of its body; `None` when nothing has
+    /// gone forward for too long.
+    async fn send(&self, request: RequestBuilder, body: Option<Body>) -> Option<reqwest::Result<Response>> {
+        let (progress, body) = Progress::of(body);
+        let request = body.into_iter().fold(request, RequestBuilder::body);
+        progress.wait(self.patience, request.send()).await
+    }
 }
 
 /// The connections of one registry.
 #[derive(Debug)]
 pub(super) struct Web {
     /// For the registry itself; may show a client certificate.
-    pub(super) own: reqwest::Client,
+    pub(super) own: Connections,
     /// For wherever it sends us; never shows one.
-    pub(super) elsewhere: reqwest::Client,
+    pub(super) elsewhere: Connections,
     /// Neither TLS nor certificates are insisted on.
     pub(super) insecure: bool,
     /// Which proxy both go through.
@@ -95,7 +117,9 @@ impl Web {
         for _ in 0..=REDIRECTS_MAX {
             let host = host_and_port(&url);
             let subject = call.subject(&host);
-            let client = if home { &self.own } else { &self.elsewhere };
+            let connections = if home { &self.own } else { &self.elsewhere };
+            let carries = matches!(method, Method::PUT | Method::PATCH);
+            let client = if carries { &connections.sending } else { &connections.asking };
             let mut request = client
                 .request(method.clone(), url.clone())
                 .headers(call.headers.clone())
@@ -103,12 +127,15 @@ impl Web {
             if let Some(authorization) = call.authorization.as_ref().filter(|_| home) {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
-            if let Some(payload) = call.payload.filter(|_| with_payload) {
-                request = request.body((payload.make)());
-            }
-            let response = request
-                .send()
-                .await
+            let body = call.payload.filter(|_| with_payload).map(|payload| (payload.make)());
+            let answer = match body {
+                // Also one without a body may end what others began.
+                body if carries => connections.send(request, body).await,
+                Some(body) => Some(request.body(body).send().await),
+                None => Some(request.send().await),
+            };
+            let response = answer
+                .ok_or_else(|| subject.timed_out())?
                 .map_err(|error| subject.broken_by(error, self.proxies.proxy_for(&url)))?;
             let status = response.status();
             tracing::trace!(%method, host, status = status.as_u16(), asked = ?call.asked, "answer");
@@ -161,7 +188,7 @@ fn is_redirect(status: StatusCode) -> bool {
 /// Reads on a little where nobody needs the answer, so that its connection can be used again.
 pub(super) async fn drain(response: Response) {
     if response.content_length().is_some_and(|length| length <= DRAIN_MAX as u64) {
-        let _ = read_bounded(response, DRAIN_MAX).await;
+        let _ = read_little(response, DRAIN_MAX).await;
     }
 }
 

@@ -24,6 +24,8 @@ use super::{
 
 /// The largest error body that is read, in bytes.
 const BODY_MAX: usize = 64 * 1024;
+/// How long an answer may take that is not needed.
+const LITTLE_TIME: Duration = Duration::from_secs(60);
 /// The longest text of a registry that is passed on, in characters.
 const SAID_MAX: usize = 300;
 
@@ -91,14 +93,17 @@ impl Subject<'_> {
         Failure { transient: true, ..Failure::fatal(self.error(fault)) }
     }
 
+    /// Makes the failure of a request on which nothing has gone forward for too long.
+    pub(in super::super) fn timed_out(&self) -> Failure {
+        let fault = Fault::TimedOut { host: self.host.to_owned() };
+        Failure { transient: true, ..Failure::fatal(self.error(fault)) }
+    }
+
     /// Judges an answer whose status is no success.
     pub(in super::super) async fn judge(&self, response: Response) -> Failure {
         let status = response.status();
         let after = after(response.headers());
-        let body = match read_bounded(response, BODY_MAX).await {
-            Ok(Some(body)) => body,
-            _ => Vec::new(),
-        };
+        let body = read_little(response, BODY_MAX).await.unwrap_or_default();
         self.judge_body(status, after, &body)
     }
 
@@ -311,6 +316,11 @@ pub(in super::super) async fn read_bounded(
         body.extend_from_slice(&piece);
     }
     Ok(Some(body))
+}
+
+/// Reads an answer that is of use or is not: `None` if it is too large or too slow, or breaks off.
+pub(in super::super) async fn read_little(response: Response, max: usize) -> Option<Vec<u8>> {
+    tokio::time::timeout(LITTLE_TIME, read_bounded(response, max)).await.ok()?.ok()?
 }
 
 #[cfg(test)]
