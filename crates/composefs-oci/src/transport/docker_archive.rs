@@ -253,8 +253,10 @@ impl Source for DockerArchive {
 
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         let image = self.image()?;
-        let warning = (!platform.accepts(&image.platform))
-            .then(|| format!("{} is an image for {}, this machine is {platform}", self.name, image.platform));
+        let warning = match platform.accepts(&image.platform) {
+            true => None,
+            false => super::select::foreign(&self.name, &image.platform.to_string(), platform)?,
+        };
         let digest = Digest::sha256(&image.manifest);
         Ok(Chosen { bytes: image.manifest, digest, warning })
     }

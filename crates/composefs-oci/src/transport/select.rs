@@ -65,7 +65,14 @@ pub fn choose(
     match (&candidates[..], only) {
         ([_], Some(child)) if named || all.len() == 1 => {
             let what = search.offered.first().cloned().unwrap_or_default();
-            take(&child, foreign(name, &what, platform), read)
+            let warning = match select {
+                // There is no other one of this digest.
+                Select::Digest(_) if what != ARTIFACT => {
+                    Some(format!("{name} is an image for {what}, not for {platform}"))
+                }
+                _ => foreign(name, &what, platform)?,
+            };
+            take(&child, warning, read)
         }
         _ => Err(search.nothing(name)),
     }
@@ -83,7 +90,7 @@ pub fn choose_in(
 ) -> Result<Chosen, Error> {
     if !media_type::is_index(&root.media_type) {
         let (distance, what) = distance_of_manifest(root.bytes.clone(), &root.digest, platform, read)?;
-        let warning = if distance.is_none() { foreign(name, &what, platform) } else { None };
+        let warning = if distance.is_none() { foreign(name, &what, platform)? } else { None };
         return Ok(Chosen { bytes: root.bytes.clone(), digest: root.digest.clone(), warning });
     }
     let index = parse_index(&root.bytes).map_err(|source| Error::model(&root.digest, source))?;
@@ -95,9 +102,20 @@ pub fn choose_in(
     }
 }
 
-/// Says that the one manifest there is was made for something else.
-fn foreign(name: &str, what: &str, platform: &Platform) -> Option<String> {
-    (what != ARTIFACT).then(|| format!("{name} is an image for {what}, this machine is {platform}"))
+/// Says that the one image there is was made for something else than this machine; refuses it for any other platform,
+/// which somebody has asked for.
+///
+/// # Errors
+/// [`Error::NoSuchImage`].
+pub(super) fn foreign(name: &str, what: &str, platform: &Platform) -> Result<Option<String>, Error> {
+    if what == ARTIFACT {
+        return Ok(None);
+    }
+    if *platform == Platform::native() {
+        return Ok(Some(format!("{name} is an image for {what}, this machine is {platform}")));
+    }
+    let reason = format!("nothing here is for {platform}");
+    Err(Error::NoSuchImage { reference: name.to_owned(), reason, present: vec![what.to_owned()] })
 }
 
 /// The search for the manifest that is nearest to a platform.

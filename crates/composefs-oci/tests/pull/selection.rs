@@ -57,6 +57,11 @@ fn by_platform_in_an_index() {
         assert!(error.hint().unwrap().contains("linux/arm/v7"), "{error}");
         pull(&lab, select, "windows/amd64").unwrap_err();
     }
+    // What is the one of its name and for something else than was asked for is refused, too.
+    let one = lab.layout.image("one", &image(9, "s390x", None));
+    expect(&lab, ":one", "linux/s390x", &one);
+    let error = pull(&lab, ":one", "linux/ppc64le").unwrap_err();
+    assert!(error.hint().unwrap().contains("linux/s390x"), "{error}");
     // A digest is meant, whatever the platform; in a nested index, too.
     for image in &written {
         expect(&lab, &format!("@{}", image.manifest.digest), "linux/s390x", image);
