@@ -301,7 +301,9 @@ fn images_out_of_an_index() {
     let Some(one) = lab.fill("vfs", "multi", "localhost/multi:one", &["--override-arch=amd64"]) else {
         return;
     };
-    let Some(_) = lab.fill("vfs", "multi", "localhost/multi:two", &["--override-arch=arm64"]) else { return };
+    let Some(two) = lab.fill("vfs", "multi", "localhost/multi:two", &["--override-arch=arm64"]) else {
+        return;
+    };
     // The store keeps what was chosen as the image's manifest, though it is known by the index's digest, too.
     let root = open(&one).unwrap().root().unwrap();
     assert_eq!(root.digest.as_str(), written[0].manifest.digest);
@@ -315,9 +317,13 @@ fn images_out_of_an_index() {
         let kept = source.kept_as(&manifest.layers()[0]).unwrap().unwrap();
         assert_eq!(kept.digest().as_ref(), image.diff_ids[0]);
     }
-    // An image for another machine is taken when it is named, and said to be one.
-    let chosen = open(&one).unwrap().manifest(&"linux/riscv64".parse().unwrap()).unwrap();
-    assert!(chosen.warning.unwrap().contains("linux/amd64"));
+    // An image for another machine is taken when it is named, and said to be one; not if yet another was asked for.
+    let native = composefs_oci::model::platform::Platform::native();
+    let (other, what) = if native.architecture == "amd64" { (&two, "arm64") } else { (&one, "amd64") };
+    let chosen = open(other).unwrap().manifest(&native).unwrap();
+    assert!(chosen.warning.unwrap().contains(what));
+    let refused = open(&one).unwrap().manifest(&"linux/riscv64".parse().unwrap());
+    assert!(matches!(refused, Err(Error::NoSuchImage { .. })), "{refused:?}");
 }
 
 #[test]
