@@ -499,3 +499,20 @@ impl Error {
         })
     }
 }
+
+/// The most causes that are told. Chains are short; the bound is for one that bites its tail.
+const CAUSES_MAX: usize = 8;
+
+/// Returns an error and its causes on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    for _ in 0..CAUSES_MAX {
+        let Some(error) = cause else { break };
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -10,11 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 
 use super::{
     barrier::{self, Barrier},
     beneath,
+    outside::make_directories,
     publish::{Modes, Nursery, Temporary},
 };
 use crate::error::{Error, Result, Step};
@@ -37,16 +38,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn make(path: &Path) -> Result<Self> {
-        let missing = path.ancestors().take_while(|path| {
-            !path.as_os_str().is_empty()
-                && rustix::fs::stat(*path).is_err_and(|error| error == rustix::io::Errno::NOENT)
-        });
-        for directory in missing.collect::<Vec<_>>().into_iter().rev() {
-            match mkdirat(CWD, directory, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(Error::io(Step::MakeDirectory, directory)(error)),
-            }
-        }
+        make_directories(path, Mode::from_raw_mode(0o777))?;
         let fd = openat(CWD, path, DIRECTORY, Mode::empty()).map_err(Error::io(Step::Open, path))?;
         Self::of(fd, path.to_owned())
     }

@@ -74,7 +74,7 @@ pub fn list(path: &Path) -> Result<Option<Vec<PathBuf>>> {
 pub fn replace(path: &Path, contents: &[u8], mode: RawMode) -> Result<()> {
     let path = &follow(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_directories(parent)?;
+    make_directories(parent, Mode::RWXU)?;
     let directory = openat(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::io(Step::Open, parent))?;
     let name = path.file_name().ok_or_else(|| Error::io(Step::CreateTemporary, path)(Errno::ISDIR))?;
@@ -112,13 +112,13 @@ fn follow(path: &Path) -> Result<PathBuf> {
     Err(Error::io(Step::ReadLink, path)(Errno::LOOP))
 }
 
-/// Makes a directory and what is missing above it.
-fn make_directories(path: &Path) -> Result<()> {
+/// Makes a directory and what is missing above it, of this mode but for the umask.
+pub(super) fn make_directories(path: &Path, mode: Mode) -> Result<()> {
     let missing = path.ancestors().take_while(|path| {
         !path.as_os_str().is_empty() && rustix::fs::stat(*path).is_err_and(|error| error == Errno::NOENT)
     });
     for directory in missing.collect::<Vec<_>>().into_iter().rev() {
-        match mkdirat(CWD, directory, Mode::RWXU) {
+        match mkdirat(CWD, directory, mode) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(Error::io(Step::MakeDirectory, directory)(error)),
         }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     digest::VerityAlgorithm,
     disk::beneath,
-    error::{Category, Error, Result, Step},
+    error::{Category, Error, Result, Step, chain},
     progress::Observer,
 };
 
@@ -198,7 +198,7 @@ impl Repository {
             }
             Err(error) => {
                 report.meta = MetaState::Faulty;
-                report.find(layout::META, Fault::MetadataParse(finding::chain(&error)));
+                report.find(layout::META, Fault::MetadataParse(chain(&error)));
             }
         }
         Ok(())

@@ -8,12 +8,12 @@ use std::{
 
 use super::{
     CheckOptions, CheckReport,
-    finding::{Fault, Finding, chain},
+    finding::{Fault, Finding},
     names::detail,
 };
 use crate::{
     digest::{Algorithm, ObjectId, hash::Hasher, object_id::push_hex},
-    error::{Category, Result},
+    error::{Category, Result, chain},
     progress::{Event, Observer},
     repo::{Repository, fan_out},
 };

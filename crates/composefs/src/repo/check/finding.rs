@@ -1,6 +1,6 @@
 //! What can be wrong with a repository, and what mends it.
 
-use std::{error::Error, fmt};
+use std::fmt;
 
 use crate::digest::{ObjectId, VerityAlgorithm};
 
@@ -224,16 +224,4 @@ impl fmt::Display for Finding {
             | Fault::ImageInvalid(detail) => write!(f, ": {detail}"),
         }
     }
-}
-
-/// Returns an error and its causes on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

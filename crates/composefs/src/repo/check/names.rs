@@ -4,15 +4,12 @@ use std::fs::File;
 
 use rustix::fs::FileType;
 
-use super::{
-    CheckReport, Count,
-    finding::{Fault, chain},
-};
+use super::{CheckReport, Count, finding::Fault};
 use crate::{
     digest::ObjectId,
     disk::beneath::{self, Listed},
     erofs::{self, Image, ReadLimits},
-    error::{Category, Error, LinkFault, Result, Step},
+    error::{Category, Error, LinkFault, Result, Step, chain},
     repo::{Repository, layout},
     splitstream::{Limits, SplitStream},
 };

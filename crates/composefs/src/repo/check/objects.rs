@@ -10,12 +10,12 @@ use rustix::fs::FileType;
 
 use super::{
     CheckOptions, CheckReport, Count,
-    finding::{Fault, Finding, chain},
+    finding::{Fault, Finding},
 };
 use crate::{
     digest::ObjectId,
     disk::beneath::{self, Listed},
-    error::{Error, Result, Step},
+    error::{Error, Result, Step, chain},
     progress::{Event, Observer},
     repo::{Repository, fan_out, layout},
 };
