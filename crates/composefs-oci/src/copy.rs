@@ -13,18 +13,18 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use composefs::progress::{Cancel, Event, Observer};
 use oci_spec::image::Descriptor;
 
 use crate::{
-    digest::{Digest, ManifestDigest},
+    afresh::once_more,
+    digest::ManifestDigest,
     error::{Error, Step},
     model::{MANIFEST_MAX, Manifest, media_type, parse_index, platform::Platform},
     stoppable::Stoppable,
-    transport::{Root, Sink, Source},
+    transport::{Root, Sink, Source, digest_of},
 };
 
 /// The most blobs that are copied at once unless more are asked for.
@@ -117,7 +117,7 @@ pub fn copy(
     let image = Image::collect(source, options, observer)?;
     let announced: Vec<Descriptor> = image.blobs.iter().chain(&image.children_descriptors).cloned().collect();
     sink.begin(&image.root, &announced)?;
-    let copied = copy_blobs(source, sink, &image, options, observer)?;
+    let counts = copy_blobs(source, sink, &image, options, observer)?;
     // Children were found after their parents.
     for document in image.children.iter().rev() {
         stopped(options)?;
@@ -126,9 +126,11 @@ pub fn copy(
     stopped(options)?;
     sink.finish(&image.root)?;
     Ok(Copied {
-        manifest: ManifestDigest::new(image.root.digest.clone()),
-        media_type: image.root.media_type.clone(),
-        ..copied
+        manifest: ManifestDigest::new(image.root.digest),
+        media_type: image.root.media_type,
+        blobs: counts.sent,
+        bytes: counts.bytes,
+        present: counts.present,
     })
 }
 
@@ -200,8 +202,7 @@ impl Image {
         while let Some(bytes) = index.take() {
             let parsed = parse_index(&bytes).map_err(|source| Error::model(&self.root.digest, source))?;
             for descriptor in parsed.manifests() {
-                let digest = Digest::new(descriptor.digest().as_ref())
-                    .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+                let digest = digest_of(descriptor)?;
                 if !seen.insert(digest.clone()) {
                     continue;
                 }
@@ -244,8 +245,16 @@ fn add_blobs(blobs: &mut Vec<Descriptor>, manifest: &Manifest) {
 struct Shared<'i> {
     /// Still to do, the largest last.
     queue: Vec<&'i Descriptor>,
-    copied: Copied,
+    counts: Counts,
     error: Option<Error>,
+}
+
+/// What became of the blobs.
+#[derive(Default)]
+struct Counts {
+    sent: u64,
+    bytes: u64,
+    present: u64,
 }
 
 fn copy_blobs(
@@ -254,18 +263,11 @@ fn copy_blobs(
     image: &Image,
     options: &CopyOptions,
     observer: &dyn Observer,
-) -> Result<Copied, Error> {
+) -> Result<Counts, Error> {
     let mut queue: Vec<&Descriptor> = image.blobs.iter().collect();
     queue.sort_by_key(|blob| blob.size());
-    let copied = Copied {
-        manifest: ManifestDigest::new(image.root.digest.clone()),
-        media_type: String::new(),
-        blobs: 0,
-        bytes: 0,
-        present: 0,
-    };
     let workers = options.jobs.clamp(1, queue.len().max(1));
-    let shared = Mutex::new(Shared { queue, copied, error: None });
+    let shared = Mutex::new(Shared { queue, counts: Counts::default(), error: None });
     let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
     let next = || {
         let mut shared = lock();
@@ -282,10 +284,10 @@ fn copy_blobs(
                     let mut shared = lock();
                     match result {
                         Ok(true) => {
-                            shared.copied.blobs += 1;
-                            shared.copied.bytes = shared.copied.bytes.saturating_add(blob.size());
+                            shared.counts.sent += 1;
+                            shared.counts.bytes = shared.counts.bytes.saturating_add(blob.size());
                         }
-                        Ok(false) => shared.copied.present += 1,
+                        Ok(false) => shared.counts.present += 1,
                         Err(error) => {
                             shared.error.get_or_insert(error);
                         }
@@ -297,11 +299,11 @@ fn copy_blobs(
             }
         }
     });
-    let Shared { copied, error, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Shared { counts, error, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     match error {
         Some(_) if options.cancel.is_cancelled() => Err(Error::Cancelled { kept: 0 }),
         Some(error) => Err(error),
-        None => Ok(copied),
+        None => Ok(counts),
     }
 }
 
@@ -313,30 +315,23 @@ fn copy_blob(
     options: &CopyOptions,
     observer: &dyn Observer,
 ) -> Result<bool, Error> {
-    let (what, name) = (what(blob), blob.digest().to_string());
+    let (what, digest) = (what(blob), digest_of(blob)?);
+    let name = digest.as_str();
     if sink.has_blob(blob)? {
-        observer.event(&Event::Skipped { what, name: &name });
+        observer.event(&Event::Skipped { what, name });
         return Ok(false);
     }
     let span = tracing::info_span!("blob", digest = name);
     let _entered = span.enter();
-    observer.event(&Event::Begin { what, name: &name, total: Some(blob.size()) });
+    observer.event(&Event::Begin { what, name, total: Some(blob.size()) });
     let furthest = AtomicU64::new(0);
     let open = || {
         let reader = Stoppable::new(source.blob(blob)?, &options.cancel);
-        let counted = Counted { reader, seen: 0, furthest: &furthest, name: &name, observer };
+        let counted = Counted { reader, seen: 0, furthest: &furthest, name, observer };
         Ok(Box::new(counted) as Box<dyn Read + Send + '_>)
     };
-    match sink.put_blob(blob, &open) {
-        // Nothing of it has a name. What is wrong twice is wrong there.
-        Err(Error::BlobMismatch { digest, fault }) if source.gives_afresh() => {
-            let reason = format!("blob {digest}: {fault}");
-            observer.event(&Event::Retry { name: &name, reason: &reason, delay: Duration::ZERO });
-            sink.put_blob(blob, &open)?;
-        }
-        result => result?,
-    }
-    observer.event(&Event::Done { name: &name });
+    once_more(source, &digest, observer, || sink.put_blob(blob, &open))?;
+    observer.event(&Event::Done { name });
     Ok(true)
 }
 

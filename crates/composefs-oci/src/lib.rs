@@ -20,6 +20,7 @@ pub mod rootfs;
 pub mod seal;
 pub mod boot;
 mod stoppable;
+mod afresh;
 pub mod find;
 pub mod pull;
 pub mod copy;

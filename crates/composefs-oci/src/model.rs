@@ -2,6 +2,7 @@
 //!
 //! Digests are always of the bytes; nothing is ever serialised again.
 
+pub(crate) mod edit;
 pub mod media_type;
 pub mod platform;
 

@@ -131,6 +131,15 @@ pub trait FileTaker: Send + Sync {
     fn take(&self, file: BorrowedFd<'_>, offset: u64, size: u64) -> io::Result<Option<File>>;
 }
 
+/// Returns the digest of a descriptor.
+///
+/// # Errors
+/// [`Error::Model`] for text that is none.
+pub(crate) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
+    Digest::new(descriptor.digest().as_ref())
+        .map_err(|source| Error::model(descriptor.digest(), source.into()))
+}
+
 /// How media are opened.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ use crate::{
     digest::Digest,
     error::Error,
     model::{Manifest, ModelError, media_type},
-    transport::{Root, Source},
+    transport::{Root, Source, digest_of},
 };
 
 /// The type of a Docker image's layer as a tar.
@@ -19,8 +19,7 @@ pub(super) fn kept_otherwise(source: &dyn Source, manifest: &Manifest) -> Result
         if let Some(kept) = source.kept_as(layer)?
             && kept.digest() != layer.digest()
         {
-            let digest = Digest::new(layer.digest().as_ref());
-            return digest.map(Some).map_err(|source| Error::model(layer.digest(), source.into()));
+            return digest_of(layer).map(Some);
         }
     }
     Ok(None)

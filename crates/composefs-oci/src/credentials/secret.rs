@@ -43,19 +43,19 @@ impl<'de> Deserialize<'de> for Secret {
 
 /// A URL that shows neither user and password nor query nor fragment, where signatures and tokens are.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SafeUrl(Zeroizing<String>);
+pub struct SafeUrl(Secret);
 
 impl SafeUrl {
     /// Takes a URL; its text is not looked at.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self(Secret::new(text))
     }
 
     /// Returns the whole text, for the one place that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 }
 
@@ -69,7 +69,7 @@ impl From<&reqwest::Url> for SafeUrl {
 /// Shows scheme, host, port and path; `…@` and `?…` stand for what is left out.
 impl fmt::Display for SafeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.as_str();
+        let text = self.expose();
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) if !scheme.contains(['/', '@', '?', '#']) => (Some(scheme), rest),
             _ => (None, text),

@@ -3,10 +3,15 @@
 //! # Format
 //! `docs/formats/oci.md`, section 1.
 
+use std::fmt;
+
 use composefs::{
     digest::{Algorithm, ObjectId},
+    repo::Writer,
     splitstream::{Builder, ContentType},
 };
+
+use crate::error::Error;
 
 /// What a stream of one object holds beside the object.
 #[derive(Clone, Debug)]
@@ -33,5 +38,11 @@ impl DocumentStream<'_> {
         }
         builder.external(&self.object, self.size)?;
         builder.finish()?.into_bytes()
+    }
+
+    /// Stores the splitstream, whose object is stored already; nothing names it yet. `subject` is for the error's text.
+    pub(crate) fn store(&self, writer: &Writer, subject: impl fmt::Display) -> Result<ObjectId, Error> {
+        let bytes = self.build(writer.algorithm()).map_err(|source| Error::stream(subject, source))?;
+        Ok(writer.store_bytes(&bytes)?.id)
     }
 }

@@ -19,12 +19,13 @@ use composefs::{
 use oci_spec::image::Descriptor;
 
 use crate::{
+    afresh::once_more,
     decompress::BUFFER,
     digest::{DiffId, Digest, VerifyingReader},
     error::{Error, Step},
     import::{LayerDigest, LayerImporter, SharedFiles, streams::DocumentStream},
     stoppable::Stoppable,
-    transport::Source,
+    transport::{Source, digest_of},
 };
 
 use super::{
@@ -254,8 +255,7 @@ fn import_one(
     observer: &dyn Observer,
 ) -> Result<Done, Error> {
     let descriptor = &layer.descriptor;
-    let digest = Digest::new(descriptor.digest().as_ref())
-        .map_err(|error| Error::model(descriptor.digest(), error.into()))?;
+    let digest = digest_of(descriptor)?;
     let span = tracing::info_span!("layer", digest = %digest);
     let _entered = span.enter();
     let files = SharedFiles::new(writer, options.sharing);
@@ -273,15 +273,9 @@ fn import_one(
             result => return result,
         }
     }
-    match importing.run("layer", &mut source.blob_of_files(descriptor, &files)?) {
-        // Whatever was made of the wrong bytes has no name. What is wrong twice is wrong there.
-        Err(Error::BlobMismatch { digest: wrong, fault }) if wrong == digest && source.gives_afresh() => {
-            let reason = format!("blob {wrong}: {fault}");
-            observer.event(&Event::Retry { name: digest.as_str(), reason: &reason, delay: Duration::ZERO });
-            importing.run("layer", &mut source.blob_of_files(descriptor, &files)?)
-        }
-        result => result,
-    }
+    once_more(source, &digest, observer, || {
+        importing.run("layer", &mut source.blob_of_files(descriptor, &files)?)
+    })
 }
 
 /// A layer on its way in.
@@ -367,6 +361,5 @@ fn store_blob(
     objects.count(stored.size, stored.new);
     let stream =
         DocumentStream { content_type: ContentType::OCI_BLOB, object: stored.id, size, named_refs: &[] };
-    let bytes = stream.build(writer.algorithm()).map_err(|source| Error::stream(name, source))?;
-    Ok(Done { stream: writer.store_bytes(&bytes)?.id, objects, inlined_bytes: 0 })
+    Ok(Done { stream: stream.store(writer, name)?, objects, inlined_bytes: 0 })
 }

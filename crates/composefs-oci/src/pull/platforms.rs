@@ -309,9 +309,7 @@ fn store_document(
 ) -> Result<ObjectId, Error> {
     let object = writer.store_bytes(bytes)?.id;
     let stream = DocumentStream { content_type, object, size: bytes.len() as u64, named_refs };
-    let stream =
-        stream.build(writer.algorithm()).map_err(|source| Error::stream(Digest::sha256(bytes), source))?;
-    Ok(writer.store_bytes(&stream)?.id)
+    stream.store(writer, Digest::sha256(bytes))
 }
 
 /// Has the images for other platforms in the repository, with entries in the commit.

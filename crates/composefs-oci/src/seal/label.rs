@@ -69,10 +69,7 @@ pub fn seal(
         size: bytes.len() as u64,
         named_refs: &refs,
     };
-    let stream = stream
-        .build(writer.algorithm())
-        .map_err(|source| Error::stream(format!("oci-config-{digest}"), source))?;
-    let stream = writer.store_bytes(&stream)?.id;
+    let stream = stream.store(writer, format_args!("oci-config-{digest}"))?;
     let mut commit = writer.begin();
     commit.image(image);
     commit.stream(ident::config(&digest)?, stream);

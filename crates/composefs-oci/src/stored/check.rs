@@ -9,7 +9,7 @@ use std::fmt;
 
 use composefs::{
     digest::ObjectId,
-    error::Category,
+    error::{Category, chain},
     name::decode_component,
     repo::{Repository, check::Remedy},
     splitstream::ContentType,
@@ -34,17 +34,12 @@ pub struct Reason {
 
 impl Reason {
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut reason = Self { text: error.to_string(), is_io: false };
-        let mut next = Some(error);
-        while let Some(error) = next {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let is_io = |error: &(dyn std::error::Error + 'static)| {
             let io = error.downcast_ref::<std::io::Error>();
-            reason.is_io |= io.is_some_and(|error| error.raw_os_error().is_some());
-            next = error.source();
-            if let Some(cause) = next {
-                reason.text = format!("{}: {cause}", reason.text);
-            }
-        }
-        reason
+            io.is_some_and(|error| error.raw_os_error().is_some())
+        };
+        Self { text: chain(error), is_io: causes.into_iter().any(is_io) }
     }
 }
 

@@ -41,7 +41,7 @@ use self::{
     store::{LayerRecord, MANIFEST, ReadLock},
     tar_split::{Parts, Reassembler},
 };
-use super::{Chosen, FileTaker, Root, Source, layout::read_bounded, select};
+use super::{Chosen, FileTaker, Root, Source, digest_of, layout::read_bounded, select};
 
 /// An image in podman's store. What is done with it later, such as removing a layer, is noticed and an error.
 pub struct ContainersStorage {
@@ -138,21 +138,12 @@ impl ContainersStorage {
 
     fn choose(&self, platform: &Platform) -> Result<Chosen, Error> {
         let root = self.root()?;
-        let (index, select) = if media_type::is_index(&root.media_type) {
-            let index = parse_index(&root.bytes).map_err(|source| Error::model(&root.digest, source))?;
-            (index, Select::Any)
-        } else {
-            let text = format!(
-                r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}}"#,
-                media_type::OCI_MANIFEST,
-                root.digest,
-                root.bytes.len()
-            );
-            let index = parse_index(text.as_bytes()).map_err(|source| Error::model(&root.digest, source))?;
-            (index, Select::Position(0))
-        };
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
-        select::choose(&index, &select, platform, &self.describe(), &read)
+        if !media_type::is_index(&root.media_type) {
+            return select::choose_in(&root, platform, &self.describe(), &read);
+        }
+        let index = parse_index(&root.bytes).map_err(|source| Error::model(&root.digest, source))?;
+        select::choose(&index, &Select::Any, platform, &self.describe(), &read)
     }
 
     /// Opens the tar of a layer. The store's layers stay locked until the reader is dropped.
@@ -210,20 +201,6 @@ impl Read for LockedTar<'_> {
     }
 }
 
-/// Returns the media type of a document that may be an index: what it says of itself, else what it looks like.
-fn media_type_of(bytes: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Look {
-        media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let look: Option<Look> = serde_json::from_slice(bytes).ok();
-    let shape = look.as_ref().is_some_and(|look| look.manifests.is_some());
-    look.and_then(|look| look.media_type)
-        .unwrap_or_else(|| if shape { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST }.to_owned())
-}
-
 impl Source for ContainersStorage {
     fn describe(&self) -> String {
         Reference::ContainersStorage(self.at.clone()).to_string()
@@ -245,7 +222,9 @@ impl Source for ContainersStorage {
         if let Some(expected) = expected.filter(|expected| *expected != actual) {
             return Err(Error::blob(&expected, BlobFault::Digest { actual }));
         }
-        Ok(Root { media_type: media_type_of(&bytes), bytes, digest: actual })
+        let media_type =
+            media_type::of_document(None, &bytes).map_err(|source| Error::model(&actual, source))?;
+        Ok(Root { media_type, bytes, digest: actual })
     }
 
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
@@ -285,8 +264,7 @@ impl ContainersStorage {
         descriptor: &Descriptor,
         taker: Option<&'a dyn FileTaker>,
     ) -> Result<Box<dyn Read + Send + 'a>, Error> {
-        let digest = Digest::new(descriptor.digest().as_ref())
-            .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+        let digest = digest_of(descriptor)?;
         if let Some(file) = self.catalog.document(&digest, self.image()?)? {
             return Ok(Box::new(file));
         }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Chosen, Root, Source,
+    Chosen, Root, Source, digest_of,
     layout::{open_file, read_bounded},
     select,
 };
@@ -102,8 +102,7 @@ impl Source for Dir {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let digest = Digest::new(descriptor.digest().as_ref())
-            .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+        let digest = digest_of(descriptor)?;
         if digest == self.root.digest {
             return Ok(Box::new(self.root.bytes.as_slice()));
         }

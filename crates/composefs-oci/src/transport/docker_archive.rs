@@ -31,6 +31,7 @@ use crate::{
 use super::{
     Chosen, Root, Source, archive_file,
     archive_index::{ArchiveIndex, Keep, ReadAt},
+    digest_of,
     layout::read_bounded,
 };
 use listing::{Listed, Listing};
@@ -262,8 +263,7 @@ impl Source for DockerArchive {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let digest = Digest::new(descriptor.digest().as_ref())
-            .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+        let digest = digest_of(descriptor)?;
         let image = self.image()?;
         if digest == image.config_digest {
             return Ok(Box::new(io::Cursor::new(image.config)));

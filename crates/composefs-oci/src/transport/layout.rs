@@ -18,13 +18,13 @@ use rustix::{
 };
 
 use crate::{
-    digest::{Digest, VerifyingReader},
+    digest::VerifyingReader,
     error::{Error, Step},
     model::{MANIFEST_MAX, parse_index, platform::Platform},
     reference::{InLayout, Reference, Select},
 };
 
-use super::{Chosen, Root, Source, select};
+use super::{Chosen, Root, Source, digest_of, select};
 
 /// An OCI layout directory and which of its images is meant.
 #[derive(Debug)]
@@ -54,8 +54,7 @@ impl Layout {
     }
 
     fn open_blob(&self, descriptor: &Descriptor) -> Result<File, Error> {
-        let digest = Digest::new(descriptor.digest().as_ref())
-            .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+        let digest = digest_of(descriptor)?;
         let path = self.path.join("blobs").join(digest.algorithm()).join(digest.encoded());
         let file = open_file(&path).map_err(|error| match error {
             Error::Source { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -115,8 +114,7 @@ pub(super) fn read_document<'a>(
     max: u64,
     open: impl FnOnce(&Descriptor) -> Result<Box<dyn Read + Send + 'a>, Error>,
 ) -> Result<Vec<u8>, Error> {
-    let digest = Digest::new(descriptor.digest().as_ref())
-        .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+    let digest = digest_of(descriptor)?;
     if descriptor.size() > max {
         return Err(Error::TooLarge { digest, size: descriptor.size(), max });
     }

@@ -7,7 +7,6 @@ use std::io::{self, Read};
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use crate::{
-    digest::Digest,
     error::{Error, Step},
     model::{MANIFEST_MAX, parse_index, platform::Platform},
     reference::{InLayout, Reference},
@@ -16,6 +15,7 @@ use crate::{
 use super::{
     Chosen, Root, Source, archive_file,
     archive_index::{ArchiveIndex, Keep},
+    digest_of,
     layout::{check_version, read_bounded},
     select,
 };
@@ -71,8 +71,7 @@ impl Source for OciArchive {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let digest = Digest::new(descriptor.digest().as_ref())
-            .map_err(|source| Error::model(descriptor.digest(), source.into()))?;
+        let digest = digest_of(descriptor)?;
         let name = format!("blobs/{}/{}", digest.algorithm(), digest.encoded());
         let member = self.members.open(&name);
         member.map(|(member, _)| member as Box<dyn Read + Send>).ok_or_else(|| Error::BlobMissing {

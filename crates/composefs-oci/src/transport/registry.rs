@@ -8,7 +8,6 @@
 
 mod background;
 pub mod challenge;
-#[allow(dead_code, reason = "where a part starts was checked before")]
 mod client;
 mod connect;
 pub mod fault;
@@ -37,6 +36,7 @@ use std::{
     time::Duration,
 };
 
+use composefs::error::chain;
 use oci_spec::image::Descriptor;
 
 use crate::{
@@ -48,7 +48,7 @@ use crate::{
     reference::{Reference, RegistryReference, ShortName},
 };
 
-use super::{Chosen, Document, Root, Source, layout::read_document, select};
+use super::{Chosen, Document, Root, Source, digest_of, layout::read_document, select};
 
 use background::Background;
 use client::Client;
@@ -279,11 +279,6 @@ impl Registry {
         })
     }
 
-    /// Runs something asynchronous to its end on this thread.
-    fn block_on<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.background.block_on(work)
-    }
-
     /// Asks one place after the other, and returns what the last one says if none gives it. What the others say becomes
     /// a warning; that they don't have it, only if the last one doesn't give it either.
     fn somewhere<T>(
@@ -292,7 +287,7 @@ impl Registry {
     ) -> Result<T, Error> {
         let begin = self.first.load(Ordering::Relaxed);
         let of_mirror = self.retries.of_mirror();
-        self.block_on(async {
+        self.background.block_on(async {
             let (mut last, mut absent) = (None, Vec::new());
             for (at, client) in self.places.iter().enumerate().skip(begin) {
                 let is_last = at + 1 == self.places.len();
@@ -305,7 +300,7 @@ impl Registry {
                     Err(error) => {
                         tracing::debug!(place = client.name(), %error, "not from here");
                         if !is_last {
-                            let text = passed_over(&error);
+                            let text = format!("passed over: {}", chain(&error));
                             match &error {
                                 Error::Registry(error) if error.is_absent() => absent.push(text),
                                 _ => self.retries.observer.warn(&text),
@@ -383,20 +378,6 @@ impl Registry {
             error => Err(error),
         }
     }
-}
-
-/// Says that a place was passed over, and why.
-fn passed_over(error: &Error) -> String {
-    let mut text = format!("passed over: {error}");
-    let mut cause = std::error::Error::source(error);
-    // Chains are short; the bound is for one that bites its tail.
-    for _ in 0..8 {
-        let Some(source) = cause else { break };
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
 
 /// Refuses credentials given by hand for a name that several registries are searched for: they would be told to all.
@@ -488,9 +469,4 @@ impl Source for Registry {
         }
         Ok(Box::new(self.fetched_blob(descriptor, &digest)?))
     }
-}
-
-fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
-    Digest::new(descriptor.digest().as_ref())
-        .map_err(|source| Error::model(descriptor.digest(), source.into()))
 }

@@ -12,7 +12,7 @@ use crate::{
     reference::Select,
 };
 
-use super::{Chosen, Root};
+use super::{Chosen, Root, digest_of};
 
 /// The annotation with an image's name.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -175,11 +175,6 @@ impl<'a> Search<'a> {
 fn is_zstd(descriptor: &Descriptor) -> bool {
     let annotations = descriptor.annotations().as_ref();
     annotations.and_then(|all| all.get(ZSTD)).is_some_and(|value| value == "true")
-}
-
-fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
-    Digest::new(descriptor.digest().as_ref())
-        .map_err(|source| Error::model(descriptor.digest(), source.into()))
 }
 
 /// Finds what `select` means in a layout's index, whatever the platform.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use composefs::disk::folder::Folder;
 use oci_spec::image::Descriptor;
 
 use crate::{
@@ -12,7 +13,9 @@ use crate::{
     reference::{Reference, Select},
 };
 
-use super::{Root, dir::write::DirSink, layout::write::LayoutSink, oci_archive::write::ArchiveSink};
+use super::{
+    Root, digest_of, dir::write::DirSink, layout::write::LayoutSink, oci_archive::write::ArchiveSink,
+};
 
 /// Opens a blob at its source, as often as it is needed.
 pub type OpenBlob<'a> = dyn Fn() -> Result<Box<dyn Read + Send + 'a>, Error> + Sync + 'a;
@@ -142,6 +145,23 @@ pub(super) fn write_checked(
     }
 }
 
+/// Puts a blob into a directory under the name of its digest, once it is whole and right.
+pub(super) fn put_blob(folder: &Folder, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
+    let digest = digest_of(blob)?;
+    let staged = folder.stage()?;
+    let place = folder.path().join(digest.encoded());
+    write_checked(blob, open, &place.display().to_string(), &mut staged.file())?;
+    Ok(staged.publish(digest.encoded())?)
+}
+
+/// Puts a document into a directory under a name; it is durable when the directory is.
+pub(super) fn put_document(folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let staged = folder.stage()?;
+    let place = folder.path().join(name);
+    staged.file().write_all(bytes).map_err(|source| Error::source(Step::Write, place.display(), source))?;
+    Ok(staged.publish(name)?)
+}
+
 /// Opens a blob such that its reader checks digest and size.
 pub(super) fn verified<'a>(
     blob: &Descriptor,
@@ -149,11 +169,6 @@ pub(super) fn verified<'a>(
     open: &OpenBlob<'a>,
 ) -> Result<VerifyingReader<Box<dyn Read + Send + 'a>>, Error> {
     VerifyingReader::new(open()?, digest, Some(blob.size())).map_err(|fault| Error::blob(digest, fault))
-}
-
-pub(super) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
-    Digest::new(descriptor.digest().as_ref())
-        .map_err(|source| Error::model(descriptor.digest(), source.into()))
 }
 
 /// Tells whether a descriptor is of a manifest or an index.

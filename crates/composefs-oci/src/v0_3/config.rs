@@ -151,10 +151,8 @@ fn store<ObjectID: FsVerityHashValue>(
     let object = writer.store_bytes(bytes)?.id;
     let size = bytes.len() as u64;
     let stream = DocumentStream { content_type: ContentType::OCI_CONFIG, object, size, named_refs };
-    let stream = stream
-        .build(writer.algorithm())
-        .map_err(|source| Error::stream(format!("oci-config-{digest}"), source))?;
-    Ok((digest, writer.store_bytes(&stream)?.id))
+    let stream = stream.store(&writer, format_args!("oci-config-{digest}"))?;
+    Ok((digest, stream))
 }
 
 fn sha256_of(digest: &ConfigDigest) -> Result<Sha256Digest, Error> {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -11,11 +10,11 @@ use composefs::disk::folder::Folder;
 use oci_spec::image::Descriptor;
 
 use crate::{
-    error::{Error, Step},
+    error::Error,
     reference::Reference,
     transport::{
-        Root,
-        sink::{OpenBlob, Sink, digest_of, is_document, write_checked},
+        Root, digest_of,
+        sink::{OpenBlob, Sink, is_document, put_blob, put_document},
     },
 };
 
@@ -45,15 +44,6 @@ impl DirSink {
             return Err(Error::WrongForm { path: path.to_owned(), form: "image directory", reason });
         }
         Ok(Self { folder, names: Mutex::new(BTreeSet::new()) })
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let staged = self.folder.stage()?;
-        staged
-            .file()
-            .write_all(bytes)
-            .map_err(|source| Error::source(Step::Write, self.folder.path().join(name).display(), source))?;
-        Ok(staged.publish(name)?)
     }
 }
 
@@ -101,19 +91,15 @@ impl Sink for DirSink {
     }
 
     fn put_blob(&self, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
-        let digest = digest_of(blob)?;
-        let staged = self.folder.stage()?;
-        let place = self.folder.path().join(digest.encoded());
-        write_checked(blob, open, &place.display().to_string(), &mut staged.file())?;
-        Ok(staged.publish(digest.encoded())?)
+        put_blob(&self.folder, blob, open)
     }
 
     fn put_manifest(&self, document: &Root) -> Result<(), Error> {
-        self.put(&child_name(&document.digest), &document.bytes)
+        put_document(&self.folder, &child_name(&document.digest), &document.bytes)
     }
 
     fn finish(&self, root: &Root) -> Result<(), Error> {
-        self.put(VERSION, format!("{VERSION_TEXT}{VERSION_NUMBER}").as_bytes())?;
+        put_document(&self.folder, VERSION, format!("{VERSION_TEXT}{VERSION_NUMBER}").as_bytes())?;
         self.folder.sync()?;
         self.folder.put(MANIFEST, &root.bytes)?;
         // What the image before had, and its signatures, which are not about this one.

@@ -7,17 +7,20 @@ use std::path::Path;
 
 use composefs::disk::folder::Folder;
 use oci_spec::image::Descriptor;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     digest::Digest,
-    error::{Error, Step},
-    model::{MANIFEST_MAX, ModelError, media_type},
+    error::Error,
+    model::{
+        MANIFEST_MAX, ModelError,
+        edit::{IndexEdit, entry},
+    },
     reference::{InLayout, Reference, Select},
     transport::{
-        Root,
+        Root, digest_of,
         select::REF_NAME,
-        sink::{OpenBlob, Sink, digest_of, write_checked},
+        sink::{OpenBlob, Sink, put_blob, put_document},
     },
 };
 
@@ -82,20 +85,11 @@ impl Sink for LayoutSink {
     }
 
     fn put_blob(&self, blob: &Descriptor, open: &OpenBlob<'_>) -> Result<(), Error> {
-        let digest = digest_of(blob)?;
-        let folder = self.below(&digest)?;
-        let staged = folder.stage()?;
-        let place = folder.path().join(digest.encoded());
-        write_checked(blob, open, &place.display().to_string(), &mut staged.file())?;
-        Ok(staged.publish(digest.encoded())?)
+        put_blob(&self.below(&digest_of(blob)?)?, blob, open)
     }
 
     fn put_manifest(&self, document: &Root) -> Result<(), Error> {
-        let folder = self.below(&document.digest)?;
-        let staged = folder.stage()?;
-        std::io::Write::write_all(&mut staged.file(), &document.bytes)
-            .map_err(|source| Error::source(Step::Write, folder.path().display(), source))?;
-        Ok(staged.publish(document.digest.encoded())?)
+        put_document(&self.below(&document.digest)?, document.digest.encoded(), &document.bytes)
     }
 
     fn finish(&self, root: &Root) -> Result<(), Error> {
@@ -123,44 +117,26 @@ pub(in crate::transport) fn with_entry(
     root: &Root,
     tag: Option<&str>,
 ) -> Result<Vec<u8>, ModelError> {
-    let json = |source| ModelError::Json { what: "image index", source };
-    let mut index: Map<String, Value> = match old {
-        Some(old) => serde_json::from_slice(old).map_err(json)?,
-        None => Map::new(),
-    };
-    index.entry("schemaVersion").or_insert(json!(2));
-    if old.is_none() {
-        index.insert("mediaType".to_owned(), media_type::OCI_INDEX.into());
-    }
-    let mut entry = json!({
-        "mediaType": root.media_type,
-        "digest": root.digest.as_str(),
-        "size": root.bytes.len(),
-    });
-    if let (Some(tag), Some(entry)) = (tag, entry.as_object_mut()) {
+    let mut index = IndexEdit::of(old)?;
+    let mut entry = entry(&root.media_type, &root.digest, root.bytes.len());
+    if let Some(tag) = tag {
         entry.insert("annotations".to_owned(), json!({ REF_NAME: tag }));
     }
-    let entries = index.entry("manifests").or_insert_with(|| json!([]));
-    let Some(entries) = entries.as_array_mut() else {
-        return Err(json(serde::de::Error::custom("manifests is no list")));
-    };
+    let entries = index.entries()?;
     entries.retain(|there| {
         let name = there.get("annotations").and_then(|all| all.get(REF_NAME)).and_then(Value::as_str);
         let same = there.get("digest").and_then(Value::as_str) == Some(root.digest.as_str());
         // Without a name it was there only so that it is there.
         if name.is_none() { !same } else { tag.is_none() || name != tag }
     });
-    entries.push(entry);
-    let bytes = Value::Object(index).to_string().into_bytes();
-    match bytes.len() as u64 {
-        size if size > MANIFEST_MAX => Err(ModelError::TooLarge { what: INDEX, size, max: MANIFEST_MAX }),
-        _ => Ok(bytes),
-    }
+    entries.push(Value::Object(entry));
+    index.into_bytes(INDEX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::media_type;
 
     fn root(text: &str) -> Root {
         let bytes = text.as_bytes().to_vec();

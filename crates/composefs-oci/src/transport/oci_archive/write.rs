@@ -21,9 +21,9 @@ use crate::{
     error::{Error, Step},
     reference::{InLayout, Reference, Select},
     transport::{
-        Root,
+        Root, digest_of,
         layout::write::{INDEX, MARKER, MARKER_TEXT, with_entry},
-        sink::{OpenBlob, Sink, digest_of, write_checked},
+        sink::{OpenBlob, Sink, write_checked},
     },
 };
 

@@ -113,10 +113,9 @@ pub(super) enum Answer {
         etag: Option<String>,
         host: String,
     },
-    /// A part.
+    /// A part, from the first byte asked for.
     Part {
         response: Response,
-        start: u64,
         /// Its last byte.
         end: u64,
         /// The size of all of it, in bytes.
@@ -413,7 +412,7 @@ impl Client {
                 if start != first || last.is_some_and(|last| end > last) {
                     return Err(subject.senseless("it gives another part of the blob than was asked for"));
                 }
-                Ok(Answer::Part { response, start, end, total, etag, host })
+                Ok(Answer::Part { response, end, total, etag, host })
             }
             (StatusCode::PARTIAL_CONTENT, ..) => {
                 Err(subject.senseless("it gives a part of the blob and does not say which"))

@@ -3,7 +3,10 @@
 //! # Format
 //! `docs/formats/transports.md`, section 2.
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{
+    Url,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
 
 use crate::{
     digest::Digest,
@@ -14,7 +17,8 @@ use crate::{
 
 use super::{
     client::{Client, Request},
-    fault::{Asked, read_bounded},
+    fault::{Asked, Failure, read_bounded},
+    redirect::Reply,
     retry::{Budget, RetryOptions},
 };
 
@@ -43,7 +47,7 @@ pub(super) async fn manifest(client: &Client, wanted: &str, retries: &RetryOptio
     }
     let mut once_more = true;
     loop {
-        let (bytes, content_type) = document(client, &request, retries).await?;
+        let Whole { body: bytes, headers, .. } = whole(client, &request, retries).await?;
         let digest = match &expected {
             None => Digest::sha256(&bytes),
             Some(expected) => {
@@ -60,32 +64,39 @@ pub(super) async fn manifest(client: &Client, wanted: &str, retries: &RetryOptio
                 actual
             }
         };
-        let media_type = media_type::of_document(content_type.as_deref(), &bytes)
-            .map_err(|source| Error::model(&digest, source))?;
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type =
+            media_type::of_document(content_type, &bytes).map_err(|source| Error::model(&digest, source))?;
         return Ok(Root { bytes, digest, media_type });
     }
 }
 
-/// Gets an answer whole, of at most the size of a manifest, with its `Content-Type`; a body that breaks off is tried
-/// again as a request is.
-pub(super) async fn document(
+/// An answer, whole.
+pub(super) struct Whole {
+    pub(super) body: Vec<u8>,
+    pub(super) headers: HeaderMap,
+    /// Where it came from.
+    pub(super) url: Url,
+    /// It is the registry's own.
+    pub(super) home: bool,
+}
+
+/// Gets an answer whole, of at most the size of a manifest; a body that breaks off is tried again as a request is.
+pub(super) async fn whole(
     client: &Client,
     request: &Request,
     retries: &RetryOptions,
-) -> Result<(Vec<u8>, Option<String>), Error> {
+) -> Result<Whole, Failure> {
     let mut budget = Budget::new(retries);
     loop {
         let failure = match client.send(request).await {
-            Ok(reply) => {
-                let content_type = reply.response.headers().get(CONTENT_TYPE);
-                let content_type = content_type.and_then(|value| value.to_str().ok()).map(str::to_owned);
-                let subject = client.subject(&request.asked, &reply.host);
+            Ok(Reply { response, host, home, .. }) => {
+                let (headers, url) = (response.headers().clone(), response.url().clone());
+                let subject = client.subject(&request.asked, &host);
                 let max = usize::try_from(MANIFEST_MAX).unwrap_or(usize::MAX);
-                match read_bounded(reply.response, max).await {
-                    Ok(Some(bytes)) => return Ok((bytes, content_type)),
-                    Ok(None) => {
-                        return Err(subject.senseless(format!("more than {MANIFEST_MAX} bytes")).into());
-                    }
+                match read_bounded(response, max).await {
+                    Ok(Some(body)) => return Ok(Whole { body, headers, url, home }),
+                    Ok(None) => return Err(subject.senseless(format!("more than {MANIFEST_MAX} bytes"))),
                     Err(error) => subject.broken(error),
                 }
             }

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 use oci_spec::image::Descriptor;
 use reqwest::{
-    Body, Method,
+    Body, Method, Response,
     header::{CONTENT_TYPE, HeaderValue},
 };
 
@@ -19,8 +19,8 @@ use crate::{
     error::Error,
     reference::{Reference, RegistryReference},
     transport::{
-        Root,
-        sink::{OpenBlob, Sink, digest_of},
+        Root, digest_of,
+        sink::{OpenBlob, Sink},
     },
 };
 
@@ -95,12 +95,8 @@ impl RegistrySink {
         request = request.header(CONTENT_TYPE, kind);
         request.purpose = Purpose::Push;
         request.payload = Some(whole(document.bytes.clone().into()));
-        let reply = self.background.handle()?.block_on(self.client.patiently(&request, &self.retries))?;
-        let says = reply.response.headers().get("docker-content-digest");
-        let says = says.and_then(|value| Digest::new(value.to_str().ok()?).ok());
-        // One of another algorithm says nothing.
-        if says.is_some_and(|says| says.algorithm() == document.digest.algorithm() && says != document.digest)
-        {
+        let reply = self.background.block_on(self.client.patiently(&request, &self.retries))?;
+        if stored_otherwise(&reply.response, &document.digest) {
             let reason = "it has stored the manifest under another digest";
             return Err(self.client.senseless(&request.asked, reason).into());
         }
@@ -113,17 +109,24 @@ impl RegistrySink {
         let mut request = Request::get(Asked::Upload, format!("blobs/uploads/?mount={digest}&from={from}"))
             .method(Method::POST);
         request.purpose = Purpose::Mount(from.clone());
-        let reply = self.background.handle()?.block_on(self.client.patiently(&request, &self.retries));
+        let reply = self.background.block_on(self.client.patiently(&request, &self.retries));
         match reply {
             Ok(reply) if reply.response.status().as_u16() == 201 => Ok(true),
             // It has begun an upload, which is left to age: the usual way begins its own.
             Ok(_) => Ok(false),
-            Err(failure) => {
-                tracing::debug!(error = %failure.error, "blobs are not taken over");
+            Err(error) => {
+                tracing::debug!(%error, "blobs are not taken over");
                 Ok(false)
             }
         }
     }
+}
+
+/// Tells whether the registry says that it has stored something else. A digest of another algorithm says nothing.
+fn stored_otherwise(response: &Response, digest: &Digest) -> bool {
+    let says = response.headers().get("docker-content-digest");
+    let says = says.and_then(|value| Digest::new(value.to_str().ok()?).ok());
+    says.is_some_and(|says| says.algorithm() == digest.algorithm() && says != *digest)
 }
 
 /// Makes a payload that can be sent again.
@@ -149,7 +152,7 @@ impl Sink for RegistrySink {
     fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let digest = digest_of(blob)?;
         let asked = self.client.has_blob(&digest, Purpose::Push, &self.retries);
-        if self.background.handle()?.block_on(asked)?.is_some() {
+        if self.background.block_on(asked)?.is_some() {
             return Ok(true);
         }
         self.mount(&digest)

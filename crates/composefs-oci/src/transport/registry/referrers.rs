@@ -12,14 +12,14 @@ use reqwest::{
 use crate::{
     digest::Digest,
     error::Error,
-    model::{MANIFEST_MAX, media_type, parse_index},
+    model::{media_type, parse_index},
 };
 
 use super::{
     client::{Client, Request},
-    fault::{Asked, Failure, read_bounded},
-    pull,
-    retry::{Budget, RetryOptions},
+    fault::{Asked, Failure},
+    pull::{self, Whole},
+    retry::RetryOptions,
 };
 
 /// The most pages of a list.
@@ -142,34 +142,17 @@ async fn page(
     request: &Request,
     retries: &RetryOptions,
 ) -> Result<(Page, Option<Url>), Failure> {
-    let mut budget = Budget::new(retries);
-    loop {
-        let failure = match client.send(request).await {
-            Ok(reply) => {
-                let headers = reply.response.headers();
-                let applied = headers.get(FILTERS_APPLIED).and_then(|value| value.to_str().ok());
-                let filtered = applied.is_some_and(|fields| {
-                    fields.split(',').any(|field| field.trim().eq_ignore_ascii_case("artifactType"))
-                });
-                let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
-                let next = links.filter_map(next_of).next().map(str::to_owned);
-                // Who stands elsewhere does not say where we go with what proves who we are.
-                if next.is_some() && !reply.home {
-                    return Err(client.senseless(&request.asked, "it continues a list elsewhere"));
-                }
-                let next = next.and_then(|next| reply.response.url().join(&next).ok());
-                let subject = client.subject(&request.asked, &reply.host);
-                let max = usize::try_from(MANIFEST_MAX).unwrap_or(usize::MAX);
-                match read_bounded(reply.response, max).await {
-                    Ok(Some(body)) => return Ok((Page { body, filtered }, next)),
-                    Ok(None) => return Err(subject.senseless(format!("more than {MANIFEST_MAX} bytes"))),
-                    Err(error) => subject.broken(error),
-                }
-            }
-            Err(failure) => failure,
-        };
-        budget.wait(failure).await?;
+    let Whole { body, headers, url, home } = pull::whole(client, request, retries).await?;
+    let applied = headers.get(FILTERS_APPLIED).and_then(|value| value.to_str().ok());
+    let filtered = applied.is_some_and(|fields| {
+        fields.split(',').any(|field| field.trim().eq_ignore_ascii_case("artifactType"))
+    });
+    let next = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(next_of);
+    // Who stands elsewhere does not say where we go with what proves who we are.
+    if next.is_some() && !home {
+        return Err(client.senseless(&request.asked, "it continues a list elsewhere"));
     }
+    Ok((Page { body, filtered }, next.and_then(|next| url.join(next).ok())))
 }
 
 /// Returns where `Link` says that the next page is.

@@ -5,12 +5,16 @@
 //! OCI distribution-spec, pushing manifests with subject; `docs/formats/transports.md`, section 7.
 
 use oci_spec::image::ImageManifest;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{
     digest::Digest,
     error::Error,
-    model::{MANIFEST_MAX, ModelError, media_type},
+    model::{
+        ModelError,
+        edit::{IndexEdit, entry, json_error},
+        media_type,
+    },
     transport::Root,
 };
 
@@ -29,7 +33,7 @@ pub(super) fn subject(document: &Root) -> Option<Digest> {
 /// Adds a manifest to the index of what refers to `subject`.
 pub(super) fn refer(sink: &RegistrySink, document: &Root, subject: &Digest) -> Result<(), Error> {
     let tag = tag_of(subject);
-    let there = sink.background.handle()?.block_on(pull::manifest(&sink.client, &tag, &sink.retries));
+    let there = sink.background.block_on(pull::manifest(&sink.client, &tag, &sink.retries));
     let old = match there {
         Ok(root) if media_type::is_index(&root.media_type) => Some(root.bytes),
         Ok(_) => None,
@@ -46,41 +50,22 @@ pub(super) fn refer(sink: &RegistrySink, document: &Root, subject: &Digest) -> R
 
 /// Returns the index with a manifest more; `None` if it has it.
 fn with_referrer(old: Option<&[u8]>, document: &Root) -> Result<Option<Vec<u8>>, ModelError> {
-    let json = |source| ModelError::Json { what: "image index", source };
-    let mut index: Map<String, Value> = match old {
-        Some(old) => serde_json::from_slice(old).map_err(json)?,
-        None => Map::new(),
-    };
-    index.entry("schemaVersion").or_insert(json!(2));
-    index.entry("mediaType").or_insert(media_type::OCI_INDEX.into());
-    let entries = index.entry("manifests").or_insert_with(|| json!([]));
-    let Some(entries) = entries.as_array_mut() else {
-        return Err(json(serde::de::Error::custom("manifests is no list")));
-    };
+    let mut index = IndexEdit::of(old)?.typed();
+    let entries = index.entries()?;
     let digest = document.digest.as_str();
     if entries.iter().any(|entry| entry.get("digest").and_then(Value::as_str) == Some(digest)) {
         return Ok(None);
     }
-    let mut entry = json!({
-        "mediaType": document.media_type,
-        "digest": digest,
-        "size": document.bytes.len(),
-    });
-    let manifest: Value = serde_json::from_slice(&document.bytes).map_err(json)?;
+    let mut entry = entry(&document.media_type, &document.digest, document.bytes.len());
+    let manifest: Value = serde_json::from_slice(&document.bytes).map_err(json_error)?;
     // Whoever asks for one type of artifacts is answered from here.
     let config = manifest.get("config").and_then(|config| config.get("mediaType"));
     let kind = manifest.get("artifactType").or(config);
     for (name, value) in [("artifactType", kind), ("annotations", manifest.get("annotations"))] {
-        if let (Some(value), Some(entry)) = (value, entry.as_object_mut()) {
+        if let Some(value) = value {
             entry.insert(name.to_owned(), value.clone());
         }
     }
-    entries.push(entry);
-    let bytes = Value::Object(index).to_string().into_bytes();
-    match bytes.len() as u64 {
-        size if size > MANIFEST_MAX => {
-            Err(ModelError::TooLarge { what: "index of referrers", size, max: MANIFEST_MAX })
-        }
-        _ => Ok(Some(bytes)),
-    }
+    entries.push(Value::Object(entry));
+    index.into_bytes("index of referrers").map(Some)
 }

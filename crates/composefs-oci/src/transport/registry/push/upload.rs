@@ -24,7 +24,10 @@ use tokio::{
 use crate::{
     digest::Digest,
     error::Error,
-    transport::sink::{OpenBlob, digest_of, verified},
+    transport::{
+        digest_of,
+        sink::{OpenBlob, verified},
+    },
 };
 
 use super::super::{
@@ -90,16 +93,13 @@ pub(super) fn upload(
         let before = known.as_ref().map_or(0, |session| session.offset);
         let begun = match &known {
             Some(session) => runtime.block_on(resume(client, session)),
-            None => runtime.block_on(begin(client)),
+            None => runtime.block_on(begin(client)).map(Some),
         };
         let begun = match begun {
             Ok(Some(begun)) if begun.offset <= blob.size() => begun,
             // It has forgotten about it.
             Ok(_) => match runtime.block_on(begin(client)) {
-                Ok(Some(begun)) => begun,
-                Ok(None) => {
-                    return Err(client.senseless(&Asked::Upload, "it does not begin an upload").into());
-                }
+                Ok(begun) => begun,
                 Err(failure) => {
                     runtime.block_on(budget.wait(failure))?;
                     continue;
@@ -168,8 +168,6 @@ fn small(
     loop {
         let sent = runtime.block_on(async {
             let session = begin(client).await?;
-            let session =
-                session.ok_or_else(|| client.senseless(&Asked::Upload, "it does not begin an upload"))?;
             let mut request = request(Method::PUT, ending(&session.path, digest));
             request.payload = Some(super::whole(bytes.clone()));
             let reply = client.send(&request).await?;
@@ -189,9 +187,9 @@ fn request(method: Method, path: String) -> Request {
 }
 
 /// Begins an upload.
-async fn begin(client: &Client) -> Result<Option<Session>, Failure> {
+async fn begin(client: &Client) -> Result<Session, Failure> {
     let reply = client.send(&request(Method::POST, "blobs/uploads/".to_owned())).await?;
-    Ok(Some(session(client, &reply, 0)?))
+    session(client, &reply, 0)
 }
 
 /// Asks how far an upload is; `None` if the registry knows nothing of it any more.
@@ -258,14 +256,10 @@ fn ending(path: &str, digest: &Digest) -> String {
 
 /// Checks what the registry says about a blob that it took.
 fn finished(client: &Client, digest: &Digest, response: &Response) -> Result<(), Failure> {
-    let says = response.headers().get("docker-content-digest");
-    let says = says.and_then(|value| Digest::new(value.to_str().ok()?).ok());
-    match says {
-        Some(says) if says.algorithm() == digest.algorithm() && says != *digest => {
-            Err(client.senseless(&Asked::Upload, "it has stored the blob under another digest"))
-        }
-        _ => Ok(()),
+    if super::stored_otherwise(response, digest) {
+        return Err(client.senseless(&Asked::Upload, "it has stored the blob under another digest"));
     }
+    Ok(())
 }
 
 /// Reads over what the registry has; it counts for the digest.
