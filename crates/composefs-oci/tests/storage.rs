@@ -26,9 +26,9 @@ use composefs_oci::{
     pull::{PullOptions, Pulled, pull},
     transport::{self, Source, SourceOptions, containers_storage::StorageError},
 };
-use composefs_testkit::chain;
 use composefs_testkit::{
-    images::{Compression, Image, Layer, Layout, sha256},
+    chain,
+    images::{Compression, Image, Layer, Layout, noise, sha256},
     peers, require,
     tars::{Meta, TarBuilder},
 };
@@ -143,19 +143,6 @@ fn open(reference: &str) -> Result<Box<dyn Source>, Error> {
     open_with(reference, Environment::default().uid(0))
 }
 
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
-    bytes.truncate(length);
-    bytes
-}
-
 /// Layers with what is odd and what containers/storage takes.
 fn odd_layers() -> [Vec<u8>; 3] {
     let long = format!("usr/{}/{}", "d".repeat(90), "n".repeat(180));
@@ -178,7 +165,7 @@ fn odd_layers() -> [Vec<u8>; 3] {
         .member(EntryType::Regular, b"usr/\xff\xfe", b"", meta(0o644), b"no text")
         .file("./usr/dot", "dot")
         .file("usr/gone", "gone")
-        .file("usr/big", noise(1_500_000))
+        .file("usr/big", noise(1, 1_500_000))
         .dir("opq")
         .file("opq/below", "below")
         .symlink("lib", "usr/lib")
@@ -194,7 +181,7 @@ fn odd_layers() -> [Vec<u8>; 3] {
         .file("usr/lib/x", "x")
         .finish();
     // Padding to a record, as tar writes it, and more.
-    let mut third = TarBuilder::new().mtime(1_600_000_000).file("usr/b", noise(70_000)).finish();
+    let mut third = TarBuilder::new().mtime(1_600_000_000).file("usr/b", noise(1, 70_000)).finish();
     third.resize(300 * 512, 0);
     [first, second, third]
 }
@@ -475,9 +462,9 @@ fn files_share_their_blocks() {
         let mut lab = Lab::below(&mounted.0);
         let tar = TarBuilder::new()
             .dir("usr")
-            .file("usr/small", noise(4000))
-            .file("usr/medium", noise(100_000))
-            .file("usr/large", noise(LARGE))
+            .file("usr/small", noise(1, 4000))
+            .file("usr/medium", noise(1, 100_000))
+            .file("usr/large", noise(1, LARGE))
             .hardlink("usr/other", "usr/large")
             .file("usr/empty", "")
             .finish();

@@ -31,18 +31,8 @@ use std::time::Duration;
 /// A run that lasts longer hangs. Undisturbed ones take a fraction of a second, on a busy machine some seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The calls that are recorded: what reads, writes, names, syncs and locks.
-pub const CALLS: &[&str] = &[
-    "openat",
-    "openat2",
-    "read",
-    "pread64",
-    "write",
-    "pwrite64",
-    "copy_file_range",
-    "fallocate",
-    "ftruncate",
-    "lseek",
+/// The calls that change names, make durable, or lock.
+pub const STEPS: &[&str] = &[
     "mkdirat",
     "linkat",
     "symlinkat",
@@ -56,6 +46,20 @@ pub const CALLS: &[&str] = &[
     "syncfs",
     "flock",
     "ioctl",
+];
+
+/// The other calls that are recorded: what opens, reads, writes and looks.
+const OTHERS: &[&str] = &[
+    "openat",
+    "openat2",
+    "read",
+    "pread64",
+    "write",
+    "pwrite64",
+    "copy_file_range",
+    "fallocate",
+    "ftruncate",
+    "lseek",
     "readlinkat",
     "getdents64",
     "newfstatat",
@@ -198,7 +202,7 @@ impl Faults {
         arguments: impl IntoIterator<Item = A>,
     ) -> Traced {
         // Not every processor has every call; a question mark makes strace leave out those it lacks.
-        let names: Vec<String> = CALLS.iter().map(|name| format!("?{name}")).collect();
+        let names: Vec<String> = STEPS.iter().chain(OTHERS).map(|name| format!("?{name}")).collect();
         self.run(sandbox, &format!("trace={}", names.join(",")), &["--seccomp-bpf"], arguments)
     }
 

@@ -130,42 +130,37 @@ fn core_dependencies_are_known() {
 
 #[test]
 fn no_module_is_named_after_nothing() {
-    let mut pending = vec![composefs_testkit::project("crates")];
-    while let Some(dir) = pending.pop() {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-                continue;
-            }
-            let name = path.file_name().unwrap().to_str().unwrap();
-            // `tests/cli/util.rs` is about the verb of that name, and 0.3 had its own `util`.
-            let named = path
-                .components()
-                .any(|part| ["v0_3", "cmd", "cli"].iter().any(|dir| part.as_os_str() == *dir));
-            let bad = ["mod.rs", "util.rs", "utils.rs", "common.rs", "misc.rs", "types.rs", "helpers.rs"];
-            assert!(named || !bad.contains(&name), "{}: name it after what it does", relative(&path));
-        }
+    for path in files("crates") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // `tests/cli/util.rs` is about the verb of that name, and 0.3 had its own `util`.
+        let named =
+            path.components().any(|part| ["v0_3", "cmd", "cli"].iter().any(|dir| part.as_os_str() == *dir));
+        let bad = ["mod.rs", "util.rs", "utils.rs", "common.rs", "misc.rs", "types.rs", "helpers.rs"];
+        assert!(named || !bad.contains(&name), "{}: name it after what it does", relative(&path));
     }
 }
 
 /// What comes from the environment comes as a value, so that a caller decides what a library sees.
 #[test]
 fn one_file_of_composefs_oci_reads_the_environment() {
-    let mut pending = vec![composefs_testkit::project("crates/composefs-oci/src")];
+    for path in files("crates/composefs-oci/src") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let reads = ["env::var", "env::home_dir", "env::vars"].iter().any(|call| text.contains(call));
+        assert!(!reads || name == "environment.rs", "{} reads the environment", relative(&path));
+    }
+}
+
+/// All files below a directory of the project.
+fn files(below: &str) -> Vec<PathBuf> {
+    let (mut files, mut pending) = (Vec::new(), vec![composefs_testkit::project(below)]);
     while let Some(dir) = pending.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-                continue;
-            }
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let reads = ["env::var", "env::home_dir", "env::vars"].iter().any(|call| text.contains(call));
-            assert!(!reads || name == "environment.rs", "{} reads the environment", relative(&path));
+            if path.is_dir() { pending.push(path) } else { files.push(path) }
         }
     }
+    files
 }
 
 fn relative(path: &Path) -> String {

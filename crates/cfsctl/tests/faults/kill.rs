@@ -1,25 +1,9 @@
 //! The program killed at every step of what it does: names, syncs, locks, and some of its writes.
 
-use composefs_testkit::faults::{Fault, Faults};
+use composefs_testkit::faults::{Fault, Faults, STEPS};
 
 use crate::scenario::{MISSED, each, sample_of, scenario};
 
-/// What changes names, makes durable, or locks.
-const STEPS: &[&str] = &[
-    "mkdirat",
-    "linkat",
-    "symlinkat",
-    "renameat",
-    "renameat2",
-    "unlinkat",
-    "fchmod",
-    "fchmodat",
-    "fsync",
-    "fdatasync",
-    "syncfs",
-    "flock",
-    "ioctl",
-];
 const WRITES: &[&str] = &["openat", "write", "pwrite64", "ftruncate", "fallocate"];
 
 fn killed_anywhere(name: &'static str) {

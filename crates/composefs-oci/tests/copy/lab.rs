@@ -3,11 +3,9 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Mutex,
     time::Duration,
 };
 
-use composefs::progress::{Event, Observer};
 use composefs_oci::{
     Error,
     copy::{Copied, CopyOptions, Which, copy},
@@ -20,7 +18,11 @@ use composefs_oci::{
 use composefs_testkit::images::{Compression, Descriptor, Image, Layout};
 use tempfile::TempDir;
 
+#[path = "../lab/heard.rs"]
+mod heard;
+
 pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
+pub(crate) use heard::Heard;
 
 pub(crate) struct Lab {
     dir: TempDir,
@@ -114,27 +116,4 @@ pub(crate) fn image() -> Image {
         layer(2, 3_000_000, Compression::Plain),
         layer(3, 20_000, Compression::Zstd),
     ])
-}
-
-/// What an observer was told, as text.
-#[derive(Default)]
-pub(crate) struct Heard(Mutex<Vec<String>>);
-
-impl Observer for Heard {
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::Begin { what, name, .. } => format!("begin {what} {name}"),
-            Event::Done { name } => format!("done {name}"),
-            Event::Skipped { what, name } => format!("skipped {what} {name}"),
-            Event::Warning { text } => format!("warning {text}"),
-            _ => return,
-        };
-        self.0.lock().unwrap().push(line);
-    }
-}
-
-impl Heard {
-    pub(crate) fn starting(&self, word: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.starts_with(word)).cloned().collect()
-    }
 }

@@ -3,14 +3,13 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use composefs::{
     digest::{Algorithm, ObjectId},
     erofs::FormatVersion,
     error::Category,
-    progress::{Event, Observer, Silent},
+    progress::{Observer, Silent},
     repo::{CheckOptions, ErofsFormats, InitOptions, OpenOptions, Repository, Writer, init},
 };
 use composefs_oci::{
@@ -23,10 +22,14 @@ use composefs_testkit::images::{Image, Layer, Layout};
 use rustix::fs::CWD;
 use tempfile::TempDir;
 
+#[path = "../lab/heard.rs"]
+mod heard;
+
 pub(crate) use composefs_testkit::{
     chain,
     images::{layer_of_noise as layer, noise},
 };
+pub(crate) use heard::Heard;
 
 pub(crate) struct Lab {
     dir: TempDir,
@@ -133,29 +136,5 @@ impl Lab {
     /// The paths in an image.
     pub(crate) fn paths(&self, pulled: &Pulled) -> Vec<String> {
         self.dump(pulled).lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
-    }
-}
-
-/// What an observer was told, as text.
-#[derive(Default)]
-pub(crate) struct Heard(Mutex<Vec<String>>);
-
-impl Observer for Heard {
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::Begin { what, name, .. } => format!("begin {what} {name}"),
-            Event::Done { name } => format!("done {name}"),
-            Event::Plan { what, pieces, bytes } => format!("plan {pieces} {what} {bytes}"),
-            Event::Skipped { what, name } => format!("skipped {what} {name}"),
-            Event::Warning { text } => format!("warning {text}"),
-            _ => return,
-        };
-        self.0.lock().unwrap().push(line);
-    }
-}
-
-impl Heard {
-    pub(crate) fn starting(&self, word: &str) -> Vec<String> {
-        self.0.lock().unwrap().iter().filter(|line| line.starts_with(word)).cloned().collect()
     }
 }
