@@ -17,14 +17,15 @@ fn session() -> Session {
 #[test]
 fn between_files() {
     let mut session = session();
-    let copy = ["--progress=none", "oci", "copy"];
+    // One job, so that what is told comes in one order.
+    let copy = ["--progress=none", "--jobs=1", "oci", "copy"];
     session.see([&copy[..], &["oci:sample", "oci:layouts/copied:v1"]].concat());
     session.see([&copy[..], &["--json", "oci:sample", "oci:layouts/copied:v2"]].concat());
     session.see(
         [&copy[..], &["--digestfile=digest", "oci:layouts/copied:v1", "oci-archive:image.tar:v1"]].concat(),
     );
     session.see([&copy[..], &["oci-archive:image.tar", "dir:directory"]].concat());
-    session.see(["oci", "copy", "dir:directory", "oci:layouts/copied:v3"]);
+    session.see(["--jobs=1", "oci", "copy", "dir:directory", "oci:layouts/copied:v3"]);
     assert_snapshot!(session.text());
     let digest = std::fs::read_to_string(session.sandbox.path("digest")).unwrap();
     assert!(session.text().contains(&format!("manifest {digest}\n")), "{digest}");
