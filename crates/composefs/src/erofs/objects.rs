@@ -20,16 +20,34 @@ use super::{
 /// # Errors
 /// [`ReadError::At`] or [`ReadError::Inode`] for the first fault of structure or of a pointer to an object.
 pub fn object_ids(image: &Image<'_>, algorithm: Algorithm) -> Result<Vec<ObjectId>, ReadError> {
-    let mut collect = Collect { algorithm, digests: Vec::new(), others: Vec::new() };
+    contents(image, algorithm).map(|contents| contents.objects)
+}
+
+/// What an image holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contents {
+    /// The ids of all objects that it names, sorted, each once.
+    pub objects: Vec<ObjectId>,
+    /// The bytes of all its regular files together, one with several names once.
+    pub file_bytes: u64,
+}
+
+/// Returns what the image names and how large its files are, as [`object_ids`] and in the same walk.
+///
+/// # Errors
+/// As [`object_ids`].
+pub fn contents(image: &Image<'_>, algorithm: Algorithm) -> Result<Contents, ReadError> {
+    let mut collect = Collect { algorithm, digests: Vec::new(), others: Vec::new(), file_bytes: 0 };
     walk(image, &mut collect)?;
-    let Collect { mut digests, others: mut ids, .. } = collect;
+    let Collect { mut digests, others: mut ids, file_bytes, .. } = collect;
     digests.sort_unstable();
     digests.dedup();
     ids.reserve_exact(digests.len());
     ids.extend(digests.into_iter().filter_map(|(_, digest)| ObjectId::from_bytes(algorithm, digest).ok()));
     ids.sort_unstable();
     ids.dedup();
-    Ok(ids)
+    Ok(Contents { objects: ids, file_bytes })
 }
 
 struct Collect<'i> {
@@ -38,6 +56,7 @@ struct Collect<'i> {
     digests: Vec<(u64, &'i [u8])>,
     /// Ids that are only in a path.
     others: Vec<ObjectId>,
+    file_bytes: u64,
 }
 
 impl<'i> Visitor<'i> for Collect<'i> {
@@ -51,6 +70,7 @@ impl<'i> Visitor<'i> for Collect<'i> {
         if !inode.is_regular() {
             return Ok(());
         }
+        self.file_bytes = self.file_bytes.saturating_add(inode.size());
         let pointers = Pointers::of(inode)?;
         match overlay::external(inode, &pointers, self.algorithm)? {
             Some(Regular::External { .. }) => {

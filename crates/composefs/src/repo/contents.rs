@@ -59,12 +59,20 @@ impl Repository {
     /// # Errors
     /// As [`Repository::read_image`], and [`Error::Image`] if it is no image.
     pub fn image_objects(&self, id: &ObjectId) -> Result<Vec<ObjectId>> {
+        self.image_contents(id).map(|contents| contents.objects)
+    }
+
+    /// Lists the objects that an image names, and says how large its files are.
+    ///
+    /// # Errors
+    /// As [`Repository::image_objects`].
+    pub fn image_contents(&self, id: &ObjectId) -> Result<erofs::objects::Contents> {
         let bytes = self.read_image(id)?;
         let wrap = |source| Error::Image { id: *id, source: Box::new(source) };
         // Images of 0.3 must not keep all garbage for the sake of a name.
         let limits = ReadLimits::default().nul_ends_names(true);
         let image = Image::open(&bytes, &limits).map_err(wrap)?;
-        erofs::object_ids(&image, self.algorithm()).map_err(wrap)
+        erofs::objects::contents(&image, self.algorithm()).map_err(wrap)
     }
 
     /// Tells whether an object begins as a splitstream does.

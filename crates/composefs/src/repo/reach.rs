@@ -36,19 +36,77 @@ pub(super) struct Reach {
     unreadable: Vec<Unreadable>,
 }
 
+/// Something to be read for what it needs.
 #[derive(Clone, Copy, Debug)]
-enum Job {
+pub(super) enum Job {
+    /// A stream.
     Stream(ObjectId),
+    /// An EROFS image.
     Image(ObjectId),
     /// An id named by a stream; what it is must be looked at.
     Named(ObjectId),
 }
 
+/// What a job turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// A stream.
+    Stream,
+    /// An image whose files have so many bytes.
+    Image(u64),
+    /// An object that needs no others.
+    Plain,
+}
+
 impl Job {
-    const fn id(self) -> ObjectId {
+    pub(super) const fn id(self) -> ObjectId {
         let (Self::Stream(id) | Self::Image(id) | Self::Named(id)) = self;
         id
     }
+
+    /// Reads it: tells `found` the objects that it names, perhaps more than once, and adds to `pending` what must be
+    /// read besides. `is_entry` tells whether an entry in `streams/` leads to an id.
+    pub(super) fn read(
+        self,
+        repository: &Repository,
+        is_entry: &dyn Fn(&ObjectId) -> bool,
+        found: &mut dyn FnMut(ObjectId),
+        pending: &mut Vec<Self>,
+    ) -> Result<Met> {
+        match self {
+            Self::Stream(id) => read_stream(repository, &id, found, pending),
+            Self::Image(id) => {
+                let contents = repository.image_contents(&id)?;
+                contents.objects.into_iter().for_each(found);
+                Ok(Met::Image(contents.file_bytes))
+            }
+            Self::Named(id) if is_entry(&id) || repository.is_stream(&id)? => {
+                read_stream(repository, &id, found, pending)
+            }
+            Self::Named(_) => Ok(Met::Plain),
+        }
+    }
+}
+
+fn read_stream(
+    repository: &Repository,
+    id: &ObjectId,
+    found: &mut dyn FnMut(ObjectId),
+    pending: &mut Vec<Job>,
+) -> Result<Met> {
+    if !repository.is_verified() {
+        // The kernel does not vouch for the tables, and by them objects are kept or not.
+        repository.check_object(id)?;
+    }
+    let stream = repository.open_stream(id)?;
+    stream.for_each_object(found).map_err(|source| Error::Stream { id: *id, source: Box::new(source) })?;
+    pending.extend(stream.v03_map().iter().map(|entry| Job::Stream(entry.stream)));
+    pending.extend(stream.named_refs().map(|(name, named)| {
+        if name.starts_with(IMAGE_KEY) { Job::Image(named) } else { Job::Named(named) }
+    }));
+    // Ids without a name mean nothing to us; they may to somebody else.
+    stream.stream_refs().iter().for_each(found);
+    Ok(Met::Stream)
 }
 
 impl Reach {
@@ -90,46 +148,19 @@ impl Reach {
             if self.walked.contains(&id) {
                 continue;
             }
-            let result = match job {
-                Job::Stream(_) => self.walk_stream(repository, &id),
-                Job::Image(_) => self.walk_image(repository, &id),
-                Job::Named(_) if is_entry(&id) => self.walk_stream(repository, &id),
-                Job::Named(_) => match repository.is_stream(&id) {
-                    Ok(true) => self.walk_stream(repository, &id),
-                    Ok(false) => continue,
-                    Err(error) => Err(error),
-                },
+            let live = &mut self.live;
+            let mut found = |object| {
+                live.insert(object);
             };
+            let result = job.read(repository, is_entry, &mut found, &mut self.pending);
+            if matches!(result, Ok(Met::Plain)) {
+                continue;
+            }
             self.walked.insert(id);
             if let Err(error) = result {
                 self.failed.push(job);
                 self.unreadable.push(Unreadable { id, error });
             }
         }
-    }
-
-    fn walk_stream(&mut self, repository: &Repository, id: &ObjectId) -> Result<()> {
-        if !repository.is_verified() {
-            // The kernel does not vouch for the tables, and by them objects are kept or not.
-            repository.check_object(id)?;
-        }
-        let stream = repository.open_stream(id)?;
-        stream
-            .for_each_object(&mut |object| {
-                self.live.insert(object);
-            })
-            .map_err(|source| Error::Stream { id: *id, source: Box::new(source) })?;
-        self.pending.extend(stream.v03_map().iter().map(|entry| Job::Stream(entry.stream)));
-        self.pending.extend(stream.named_refs().map(|(name, named)| {
-            if name.starts_with(IMAGE_KEY) { Job::Image(named) } else { Job::Named(named) }
-        }));
-        // Ids without a name mean nothing to us; they may to somebody else.
-        self.live.extend(stream.stream_refs().iter());
-        Ok(())
-    }
-
-    fn walk_image(&mut self, repository: &Repository, id: &ObjectId) -> Result<()> {
-        self.live.extend(repository.image_objects(id)?);
-        Ok(())
     }
 }
