@@ -45,6 +45,19 @@ impl App {
         Ok(Path::new(&home).join(".var/lib/composefs"))
     }
 
+    /// How the program is called for the same repository: its name, and the option that chose the repository.
+    pub(crate) fn called(&self) -> Vec<String> {
+        let mut words = vec!["cfsctl".to_owned()];
+        if let Some(path) = &self.global.repo {
+            words.extend(["--repo".to_owned(), path.to_string_lossy().into_owned()]);
+        } else if self.global.user {
+            words.push("--user".to_owned());
+        } else if self.global.system {
+            words.push("--system".to_owned());
+        }
+        words
+    }
+
     fn options(&self) -> OpenOptions {
         OpenOptions::default()
             .algorithm(self.global.hash.map(Algorithm::from))

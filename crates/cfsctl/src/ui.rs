@@ -1,5 +1,6 @@
 //! Where output goes: results to stdout, progress, warnings and errors to stderr.
 
+pub(crate) mod command;
 pub(crate) mod error;
 pub(crate) mod interrupt;
 pub(crate) mod json;

@@ -450,6 +450,20 @@ impl Error {
         )
     }
 
+    /// Returns the object that is missing or damaged, where that is what happened.
+    #[must_use]
+    pub const fn object(&self) -> Option<ObjectId> {
+        match self {
+            Self::ObjectMissing { id }
+            | Self::ObjectMismatch { id, .. }
+            | Self::VerityMissing { id }
+            | Self::StreamShape { id, .. }
+            | Self::Stream { id, .. }
+            | Self::Image { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
     /// Tells whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -471,7 +485,7 @@ impl Error {
                 format!("make one with `cfsctl init {}`", path.display())
             }
             Self::ObjectMismatch { .. } | Self::VerityMissing { .. } | Self::ObjectMissing { .. } => {
-                "`cfsctl fsck` lists what is damaged; pulling the image again stores it anew".to_owned()
+                "`cfsctl fsck` lists what is damaged; `cfsctl repair` stores it anew".to_owned()
             }
             Self::VerityUnsupported { .. } => {
                 "`tune2fs -O verity DEVICE` switches it on for ext4; `--insecure` works without".to_owned()

@@ -1,15 +1,19 @@
 //! `cfsctl fsck`
 
+pub(crate) mod remedies;
+
 use std::{io::Write, process::ExitCode};
 
 use clap::Args;
-use composefs::repo::{CheckOptions, CheckReport, MetaState, Repository};
+use composefs::repo::{CheckOptions, CheckReport, MetaState, Repository, check::Level};
+use composefs_oci::stored::check::Remedy;
 use serde::Serialize;
 
 use crate::{
     app::App,
     ui::{self, error::Failed},
 };
+use remedies::{Place, Row};
 
 /// Check the repository
 ///
@@ -42,10 +46,13 @@ pub(crate) struct Document {
     broken_links: u64,
     missing_objects: u64,
     errors: Vec<String>,
+    /// Everything found, warnings too. Left out where there is nothing: then the document is the base command line's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<Row>,
 }
 
 impl Document {
-    pub(crate) fn new(report: &CheckReport) -> Self {
+    pub(crate) fn new(report: &CheckReport, place: &Place) -> Self {
         Self {
             ok: report.is_ok(),
             has_metadata: report.meta != MetaState::Absent,
@@ -58,6 +65,7 @@ impl Document {
             broken_links: report.broken_links,
             missing_objects: report.missing_objects,
             errors: report.errors().map(ToString::to_string).collect(),
+            findings: report.findings.iter().map(|finding| place.row(finding)).collect(),
         }
     }
 }
@@ -100,7 +108,7 @@ pub(crate) fn check(
 ) -> anyhow::Result<CheckReport> {
     let options = CheckOptions::default().metadata_only(metadata_only).deep(deep).threads(app.jobs());
     let report = repo.check(&options, app.observer().as_ref())?;
-    for finding in report.findings.iter().filter(|finding| !report.errors().any(|error| error == *finding)) {
+    for finding in report.findings.iter().filter(|finding| finding.level == Level::Warning) {
         crate::ui::say!("warning: {finding}");
     }
     Ok(report)
@@ -109,16 +117,17 @@ pub(crate) fn check(
 impl Fsck {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let repo = app.repository()?;
+        let place = Place::new(app)?;
         let report = check(app, &repo, self.metadata_only, self.deep)?;
         if self.json {
-            ui::json::print(&Document::new(&report))?;
+            ui::json::print(&Document::new(&report, &place))?;
             return Ok(ExitCode::SUCCESS);
         }
         print(&report, &mut ui::out())?;
         if report.is_ok() {
             return Ok(ExitCode::SUCCESS);
         }
-        let remedies = report.errors().map(|finding| finding.remedy.to_string());
-        Err(Failed::new("repository integrity check failed").hints(remedies).into())
+        let remedies = report.findings.iter().map(|finding| Remedy::Repository(finding.remedy.clone()));
+        Err(Failed::new("repository integrity check failed").hints(place.hints(remedies)).into())
     }
 }

@@ -5,185 +5,20 @@
 //! # Format
 //! `docs/formats/repository.md`, section 8; the texts are in `docs/formats/cli.md`, section 4.
 
-use std::fmt;
+mod finding;
+
+pub use finding::{Fault, Finding, Level, Reason, Remedy, Subject};
 
 use composefs::{
-    digest::ObjectId,
-    error::{Category, chain},
-    name::decode_component,
-    repo::{Repository, check::Remedy},
-    splitstream::ContentType,
+    digest::ObjectId, error::Category, name::decode_component, repo::Repository, splitstream::ContentType,
 };
 
 use crate::{
-    digest::{ConfigDigest, DiffId, Digest},
+    digest::{DiffId, Digest},
     ident,
     model::{CONFIG_MAX, Config, MANIFEST_MAX, Manifest},
     seal::LABEL,
 };
-
-/// Why something cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reason {
-    /// The error with its causes.
-    pub text: String,
-    /// Whether the system could not read: then nothing is known about what was to be read, and no name should go.
-    pub is_io: bool,
-}
-
-impl Reason {
-    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source());
-        let is_io = |error: &(dyn std::error::Error + 'static)| {
-            let io = error.downcast_ref::<std::io::Error>();
-            io.is_some_and(|error| error.raw_os_error().is_some())
-        };
-        Self { text: chain(error), is_io: causes.into_iter().any(is_io) }
-    }
-}
-
-impl From<String> for Reason {
-    fn from(text: String) -> Self {
-        Self { text, is_io: false }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// What is wrong with a tagged image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The tag begins with `@`.
-    InvalidRefName,
-    /// The tag leads to no manifest.
-    RefResolveFailed(Reason),
-    /// The manifest's stream cannot be read.
-    ManifestReadFailed(Reason),
-    /// The manifest's bytes are not its digest's.
-    ManifestDigestMismatch {
-        /// The digest it is stored under.
-        expected: Digest,
-        /// The digest it has.
-        actual: Digest,
-    },
-    /// The manifest is no manifest.
-    ManifestParseFailed(String),
-    /// The manifest's stream does not name its config's.
-    ConfigRefMissing(ConfigDigest),
-    /// The config's stream cannot be read.
-    ConfigReadFailed(Reason),
-    /// The config's bytes are not its digest's.
-    ConfigDigestMismatch {
-        /// The digest in the manifest.
-        expected: Digest,
-        /// The digest it has.
-        actual: Digest,
-    },
-    /// The config is no image config.
-    ConfigParseFailed(String),
-    /// The config's stream does not name a layer's.
-    LayerRefMissing(DiffId),
-    /// A layer has no entry.
-    LayerStreamMissing(DiffId),
-    /// A layer's stream cannot be looked at.
-    LayerCheckFailed(DiffId, Reason),
-    /// The object of a layer's stream is missing.
-    LayerObjectMissing(DiffId, ObjectId),
-    /// The image of the config's seal is missing.
-    SealImageMissing(ConfigDigest, String),
-    /// The manifest's stream does not name an artifact's layer.
-    ArtifactLayerRefMissing(Digest),
-    /// The stream of an artifact's layer is missing.
-    ArtifactLayerObjectMissing(Digest, ObjectId),
-}
-
-/// A fault, and the tag it was found under.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The tag.
-    pub tag: String,
-    /// What is wrong.
-    pub fault: Fault,
-}
-
-impl Finding {
-    /// Returns the kind, as it stands in front of the details.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match &self.fault {
-            Fault::InvalidRefName => "invalid-ref-name",
-            Fault::RefResolveFailed(_) => "ref-resolve-failed",
-            Fault::ManifestReadFailed(_) => "manifest-read-failed",
-            Fault::ManifestDigestMismatch { .. } => "manifest-digest-mismatch",
-            Fault::ManifestParseFailed(_) => "manifest-parse-failed",
-            Fault::ConfigRefMissing(_) => "config-ref-missing",
-            Fault::ConfigReadFailed(_) => "config-read-failed",
-            Fault::ConfigDigestMismatch { .. } => "config-digest-mismatch",
-            Fault::ConfigParseFailed(_) => "config-parse-failed",
-            Fault::LayerRefMissing(_) => "layer-ref-missing",
-            Fault::LayerStreamMissing(_) => "layer-stream-missing",
-            Fault::LayerCheckFailed(..) => "layer-check-failed",
-            Fault::LayerObjectMissing(..) => "layer-object-missing",
-            Fault::SealImageMissing(..) => "seal-image-missing",
-            Fault::ArtifactLayerRefMissing(_) => "artifact-layer-ref-missing",
-            Fault::ArtifactLayerObjectMissing(..) => "artifact-layer-object-missing",
-        }
-    }
-
-    /// Returns the command that mends it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match &self.fault {
-            Fault::RefResolveFailed(reason)
-            | Fault::ManifestReadFailed(reason)
-            | Fault::ConfigReadFailed(reason)
-            | Fault::LayerCheckFailed(_, reason)
-                if reason.is_io =>
-            {
-                Remedy::CheckFileSystem.to_string()
-            }
-            Fault::InvalidRefName | Fault::RefResolveFailed(_) => format!("cfsctl oci untag '{}'", self.tag),
-            _ => format!("cfsctl oci pull REFERENCE '{}'", self.tag),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tag = &self.tag;
-        write!(f, "fsck: {}: ", self.kind())?;
-        match &self.fault {
-            Fault::InvalidRefName => write!(f, "{tag}: leading '@' is reserved for digest references"),
-            Fault::RefResolveFailed(reason)
-            | Fault::ManifestReadFailed(reason)
-            | Fault::ConfigReadFailed(reason) => write!(f, "{tag}: {reason}"),
-            Fault::ManifestParseFailed(detail) | Fault::ConfigParseFailed(detail) => {
-                write!(f, "{tag}: {detail}")
-            }
-            Fault::ManifestDigestMismatch { expected, actual }
-            | Fault::ConfigDigestMismatch { expected, actual } => {
-                write!(f, "{tag}: expected {expected}, got {actual}")
-            }
-            Fault::ConfigRefMissing(digest) => write!(f, "{tag}: {digest}"),
-            Fault::ArtifactLayerRefMissing(digest) => write!(f, "{tag}: {digest}"),
-            Fault::LayerRefMissing(diff_id) | Fault::LayerStreamMissing(diff_id) => {
-                write!(f, "{tag}: {diff_id}")
-            }
-            Fault::LayerCheckFailed(diff_id, detail) => write!(f, "{tag}: {diff_id}: {detail}"),
-            Fault::LayerObjectMissing(diff_id, id) => write!(f, "{tag}: {diff_id}: object {id} is missing"),
-            Fault::SealImageMissing(digest, detail) => write!(f, "{tag}: {digest}: {detail}"),
-            Fault::ArtifactLayerObjectMissing(digest, id) => {
-                write!(f, "{tag}: {digest}: object {id} is missing")
-            }
-        }
-    }
-}
 
 /// What a check of all images found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,10 +33,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tells whether nothing was found.
+    /// Tells whether nothing is wrong; warnings do not count.
     #[must_use]
-    pub const fn is_ok(&self) -> bool {
-        self.findings.is_empty()
+    pub fn is_ok(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// Walks the findings that are errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.level == Level::Error)
     }
 }
 
@@ -224,7 +64,10 @@ pub fn check(repo: &Repository, only: Option<&str>) -> Result<Report, crate::Err
         let mut faults = Vec::new();
         check_tag(repo, &tag, &target, &mut faults);
         report.images_corrupted += u64::from(!faults.is_empty());
-        report.findings.extend(faults.into_iter().map(|fault| Finding { tag: tag.clone(), fault }));
+        let manifest = ident::parse_manifest(&target);
+        report.findings.extend(
+            faults.into_iter().map(|fault| Finding::new(Subject::Tag(tag.clone()), manifest.clone(), fault)),
+        );
     }
     match only {
         Some(tag) if !found => Err(crate::Error::NotFound(tag.to_owned())),
@@ -268,7 +111,7 @@ fn check_tag(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>
     };
     let (bytes, refs) = match read(repo, &stream, ContentType::OCI_MANIFEST, MANIFEST_MAX) {
         Ok(document) => document,
-        Err(detail) => return faults.push(Fault::ManifestReadFailed(detail)),
+        Err(reason) => return faults.push(Fault::ManifestReadFailed { stream, reason }),
     };
     if let Some(actual) = differs(digest.digest(), &bytes) {
         faults.push(Fault::ManifestDigestMismatch { expected: digest.digest().clone(), actual });
@@ -296,7 +139,7 @@ fn check_manifest(
     };
     let (bytes, config_refs) = match read(repo, &stream, ContentType::OCI_CONFIG, CONFIG_MAX) {
         Ok(document) => document,
-        Err(detail) => return faults.push(Fault::ConfigReadFailed(detail)),
+        Err(reason) => return faults.push(Fault::ConfigReadFailed { config: digest, stream, reason }),
     };
     if let Some(actual) = differs(digest.digest(), &bytes) {
         faults.push(Fault::ConfigDigestMismatch { expected: digest.digest().clone(), actual });
@@ -316,7 +159,9 @@ fn check_manifest(
     }
     let config = match Config::parse_as(bytes, digest.clone()) {
         Ok(config) => config,
-        Err(error) => return faults.push(Fault::ConfigParseFailed(error.to_string())),
+        Err(error) => {
+            return faults.push(Fault::ConfigParseFailed { config: digest, detail: error.to_string() });
+        }
     };
     for diff_id in config.diff_ids() {
         match named(&config_refs, diff_id.as_str()) {

@@ -6,12 +6,16 @@
 //! # Format
 //! `docs/formats/repository.md`, section 8; the lines are those of `docs/formats/cli.md`, section 4.
 
+pub mod subject;
+pub mod remedy;
 pub mod finding;
 mod objects;
 mod names;
 mod deep;
 
-pub use finding::{Fault, Finding, Level, Remedy};
+pub use finding::{ContentDigest, Fault, Finding, Level, Reason};
+pub use remedy::Remedy;
+pub use subject::Subject;
 
 use std::num::NonZero;
 
@@ -134,7 +138,7 @@ impl CheckReport {
         self.findings.iter().filter(|finding| finding.level == Level::Error)
     }
 
-    fn find(&mut self, subject: impl Into<String>, fault: Fault) {
+    fn find(&mut self, subject: Subject, fault: Fault) {
         self.findings.push(Finding::new(subject, fault));
     }
 }
@@ -194,11 +198,11 @@ impl Repository {
                     expected: VerityAlgorithm(meta.algorithm),
                     opened: VerityAlgorithm(self.algorithm()),
                 };
-                report.find(layout::META, fault);
+                report.find(Subject::Meta, fault);
             }
             Err(error) => {
                 report.meta = MetaState::Faulty;
-                report.find(layout::META, Fault::MetadataParse(chain(&error)));
+                report.find(Subject::Meta, Fault::MetadataParse(chain(&error)));
             }
         }
         Ok(())

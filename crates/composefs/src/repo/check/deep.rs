@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::{
-    CheckOptions, CheckReport,
+    CheckOptions, CheckReport, ContentDigest, Reason, Subject,
     finding::{Fault, Finding},
     names::detail,
 };
 use crate::{
     digest::{Algorithm, ObjectId, hash::Hasher, object_id::push_hex},
-    error::{Category, Result, chain},
+    error::{Category, Result},
     progress::{Event, Observer},
     repo::{Repository, fan_out},
 };
@@ -34,20 +34,20 @@ pub(super) fn check(
     let found = Mutex::new(Vec::new());
     fan_out::each(&streams, options.threads, |(name, id)| {
         let faults = rebuild(repository, name.as_str(), id);
-        let subject = format!("{}/{name}", Category::Streams.directory());
+        let subject = Subject::Entry { category: Category::Streams, name: name.to_string(), id: Some(*id) };
         found
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(faults.into_iter().map(|fault| Finding::new(subject.as_str(), fault)));
+            .extend(faults.into_iter().map(|fault| Finding::new(subject.clone(), fault)));
         observer.event(&Event::Advance { name: "streams", by: 1 });
         Ok(())
     })?;
     observer.event(&Event::Done { name: "streams" });
     let mut findings = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Most of what cannot be opened was found before, but reading can fail now and have been good a moment ago.
-    let known: HashSet<&str> = report.findings.iter().map(|finding| finding.subject.as_str()).collect();
+    let known: HashSet<&Subject> = report.findings.iter().map(|finding| &finding.subject).collect();
     findings.retain(|finding| {
-        !matches!(finding.fault, Fault::StreamOpen(_)) || !known.contains(finding.subject.as_str())
+        !matches!(finding.fault, Fault::StreamOpen(_)) || !known.contains(&finding.subject)
     });
     findings.sort_by(|a, b| a.subject.cmp(&b.subject));
     let bad = findings.iter().filter(|finding| matches!(finding.fault, Fault::StreamContents { .. })).count();
@@ -78,7 +78,7 @@ fn rebuild(repository: &Repository, name: &str, id: &ObjectId) -> Vec<Fault> {
     match repository.replay_stream(id, &stream, &mut output) {
         // Reported as a missing object.
         Err(error) if error.is_missing() => return faults,
-        Err(error) => faults.push(Fault::StreamRead(chain(&error))),
+        Err(error) => faults.push(Fault::StreamRead(Reason::of(&error))),
         Ok(replayed) => {
             if let Some(stated) = replayed.stated.filter(|_| !replayed.agrees()) {
                 faults.push(Fault::StreamSize { stated, actual: replayed.size });
@@ -89,7 +89,10 @@ fn rebuild(repository: &Repository, name: &str, id: &ObjectId) -> Vec<Fault> {
                 let mut actual = String::new();
                 push_hex(&mut actual, &digest);
                 if !actual.eq_ignore_ascii_case(hex) {
-                    faults.push(Fault::StreamContents { actual: format!("{algorithm}:{actual}") });
+                    faults.push(Fault::StreamContents {
+                        expected: ContentDigest { algorithm, hex: hex.to_ascii_lowercase() },
+                        actual: ContentDigest { algorithm, hex: actual },
+                    });
                 }
             }
         }

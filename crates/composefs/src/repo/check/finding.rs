@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::digest::{ObjectId, VerityAlgorithm};
+use super::{Remedy, Subject};
+use crate::{
+    digest::{Algorithm, ObjectId, VerityAlgorithm},
+    error::{Error, chain},
+};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,41 +17,72 @@ pub enum Level {
     Error,
 }
 
-/// What mends a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Remedy {
-    /// Remove what is damaged, which a pull would take for present, and pull the image again.
-    PullAgain,
-    /// Remove the name or file, which nothing can use.
-    Remove,
-    /// Collect garbage.
-    CollectGarbage,
-    /// Remove the object and pull the image again, which gives it fs-verity.
-    EnableVerity,
-    /// Write `meta.json` anew.
-    RewriteMetadata,
-    /// Look at the file system: reading fails.
-    CheckFileSystem,
+impl Level {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
-/// What to do, in a line; commands in backquotes.
-impl fmt::Display for Remedy {
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The error with its causes.
+    pub text: String,
+    /// Whether the system could not read: then nothing is known about what was to be read, and no name should go.
+    pub is_io: bool,
+    /// The object that is damaged or missing, where that is the reason.
+    pub object: Option<ObjectId>,
+}
+
+impl Reason {
+    /// Takes an error apart.
+    #[must_use]
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let causes = || std::iter::successors(Some(error), |error| error.source());
+        let is_io = causes().any(|error| {
+            let io = error.downcast_ref::<std::io::Error>();
+            io.is_some_and(|error| error.raw_os_error().is_some())
+        });
+        let object = causes().find_map(|error| error.downcast_ref::<Error>()).and_then(Error::object);
+        Self { text: chain(error), is_io, object }
+    }
+
+    /// The same with another text.
+    pub(super) fn with_text(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, is_io: false, object: None }
+    }
+}
+
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PullAgain => {
-                "remove the damaged files that are named, if any, and pull the image again with `cfsctl oci pull`: what is missing is stored anew"
-            },
-            Self::EnableVerity => {
-                "remove the files that are named and pull the image again with `cfsctl oci pull`: they come back with fs-verity"
-            },
-            Self::Remove => "remove what is none of a repository's; nothing can use it",
-            Self::CollectGarbage => "`cfsctl gc` removes names that lead nowhere",
-            Self::RewriteMetadata => {
-                "restore meta.json, or `cfsctl init --reset-metadata`, which keeps the objects and drops all names"
-            }
-            Self::CheckFileSystem => "check the file system and the disk: reading fails",
-        })
+        f.write_str(&self.text)
+    }
+}
+
+/// The digest of a stream's contents, as in its name. `Display` is `sha256:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentDigest {
+    /// The hash.
+    pub algorithm: Algorithm,
+    /// The digest in lower-case hex.
+    pub hex: String,
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm, self.hex)
     }
 }
 
@@ -67,11 +102,11 @@ pub enum Fault {
     /// A name in the object store is none of an object.
     ObjectInvalidName(String),
     /// An object cannot be opened or read.
-    ObjectOpen(String),
+    ObjectOpen(Reason),
     /// An object's contents are not what its name says.
     ObjectDigestMismatch(ObjectId),
     /// The kernel's measurement of an object fails.
-    ObjectVerity(String),
+    ObjectVerity(Reason),
     /// An object of a verified repository has no fs-verity.
     ObjectVerityMissing,
     /// An entry is no symlink.
@@ -79,13 +114,13 @@ pub enum Fault {
     /// An entry or ref leads nowhere.
     BrokenSymlink,
     /// A name cannot be looked at.
-    Stat(String),
+    Stat(Reason),
     /// Something among the refs is neither symlink nor directory.
     UnexpectedFileType(&'static str),
     /// A stream cannot be opened, or is none.
-    StreamOpen(String),
+    StreamOpen(Reason),
     /// A stream cannot be read.
-    StreamRead(String),
+    StreamRead(Reason),
     /// An object that a stream refers to is not there.
     MissingObjectRef(ObjectId),
     /// A stream or image that a stream names is not there.
@@ -100,20 +135,22 @@ pub enum Fault {
         /// The object.
         id: ObjectId,
         /// Why.
-        detail: String,
+        detail: Reason,
     },
     /// An image cannot be opened.
-    ImageOpen(String),
+    ImageOpen(Reason),
     /// An image cannot be read.
-    ImageRead(String),
+    ImageRead(Reason),
     /// An image is no composefs image.
     ImageInvalid(String),
     /// An object that an image names is not there.
     ImageMissingObject(ObjectId),
     /// A stream's contents do not have the digest in its name.
     StreamContents {
+        /// The digest in the name.
+        expected: ContentDigest,
         /// The digest they have.
-        actual: String,
+        actual: ContentDigest,
     },
     /// A stream has another size than its file says.
     StreamSize {
@@ -122,6 +159,12 @@ pub enum Fault {
         /// What it has.
         actual: u64,
     },
+    /// The object that an image's entry leads to is another than its name says.
+    ImageOtherObject(ObjectId),
+    /// A temporary file of a process that is gone.
+    LeftoverTemporary,
+    /// A record of a mount or a pull that is over: the machine has booted since, or the process is gone.
+    StaleRecord,
 }
 
 impl Fault {
@@ -151,29 +194,58 @@ impl Fault {
             Self::ImageMissingObject(_) => "image-missing-object",
             Self::StreamContents { .. } => "stream-content-mismatch",
             Self::StreamSize { .. } => "stream-size-mismatch",
+            Self::ImageOtherObject(_) => "image-open-failed",
+            Self::LeftoverTemporary => "leftover-temporary",
+            Self::StaleRecord => "stale-record",
+        }
+    }
+
+    /// Returns the objects that are damaged or missing, as far as this fault alone tells; the finding's subject may be
+    /// another.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectId> {
+        match self {
+            Self::MissingObjectRef(id)
+            | Self::MissingNamedRef { id, .. }
+            | Self::ObjectCheck { id, .. }
+            | Self::ImageMissingObject(id) => Some(id),
+            _ => self.reason().and_then(|reason| reason.object.as_ref()),
+        }
+    }
+
+    /// Returns why something could not be read, where that is the fault.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::ObjectOpen(reason)
+            | Self::ObjectVerity(reason)
+            | Self::Stat(reason)
+            | Self::ObjectCheck { detail: reason, .. }
+            | Self::StreamOpen(reason)
+            | Self::StreamRead(reason)
+            | Self::ImageOpen(reason)
+            | Self::ImageRead(reason) => Some(reason),
+            _ => None,
         }
     }
 
     const fn level(&self) -> Level {
         match self {
             // Nobody looks at that size but us.
-            Self::StreamSize { .. } => Level::Warning,
+            Self::StreamSize { .. } | Self::LeftoverTemporary | Self::StaleRecord => Level::Warning,
             _ => Level::Error,
         }
     }
 
-    const fn remedy(&self) -> Remedy {
+    fn remedy(&self, subject: &Subject) -> Remedy {
         match self {
             Self::MetadataParse(_) | Self::MetadataAlgorithm { .. } => Remedy::RewriteMetadata,
             Self::ObjectInvalidName(_) | Self::EntryNotSymlink | Self::UnexpectedFileType(_) => {
-                Remedy::Remove
+                Remedy::Remove { path: subject.to_string() }
             }
-            Self::ObjectOpen(_) | Self::ObjectVerity(_) | Self::Stat(_) | Self::ObjectCheck { .. } => {
-                Remedy::CheckFileSystem
-            }
-            Self::ObjectVerityMissing => Remedy::EnableVerity,
-            Self::BrokenSymlink => Remedy::CollectGarbage,
-            _ => Remedy::PullAgain,
+            Self::BrokenSymlink | Self::LeftoverTemporary | Self::StaleRecord => Remedy::CollectGarbage,
+            other if other.reason().is_some_and(|reason| reason.is_io) => Remedy::CheckFileSystem,
+            _ => Remedy::Repair,
         }
     }
 }
@@ -183,8 +255,8 @@ impl Fault {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What it is about: a path below the repository.
-    pub subject: String,
+    /// What it is about.
+    pub subject: Subject,
     /// What is wrong.
     pub fault: Fault,
     /// What mends it.
@@ -192,8 +264,16 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(subject: impl Into<String>, fault: Fault) -> Self {
-        Self { level: fault.level(), subject: subject.into(), remedy: fault.remedy(), fault }
+    /// Makes a finding; level and remedy follow from the fault.
+    #[must_use]
+    pub fn new(subject: Subject, fault: Fault) -> Self {
+        Self { level: fault.level(), remedy: fault.remedy(&subject), subject, fault }
+    }
+
+    /// Returns the object that is damaged or missing, if it is one: what the fault names, else the subject.
+    #[must_use]
+    pub fn object(&self) -> Option<&ObjectId> {
+        self.fault.object().or_else(|| self.subject.object())
     }
 }
 
@@ -201,7 +281,11 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fsck: {}: {}", self.fault.kind(), self.subject)?;
         match &self.fault {
-            Fault::ObjectVerityMissing | Fault::EntryNotSymlink | Fault::BrokenSymlink => Ok(()),
+            Fault::ObjectVerityMissing
+            | Fault::EntryNotSymlink
+            | Fault::BrokenSymlink
+            | Fault::LeftoverTemporary
+            | Fault::StaleRecord => Ok(()),
             Fault::MetadataAlgorithm { expected, opened } => {
                 write!(f, ": expected {expected}, repository opened as {opened}")
             }
@@ -210,18 +294,19 @@ impl fmt::Display for Finding {
             Fault::ObjectCheck { id, detail } => write!(f, ": {id}: {detail}"),
             Fault::MissingObjectRef(id) | Fault::ImageMissingObject(id) => write!(f, ": {id}"),
             Fault::UnexpectedFileType(what) => write!(f, ": {what}"),
-            Fault::StreamContents { actual } => write!(f, ": contents hash to {actual}"),
+            Fault::ImageOtherObject(id) => write!(f, ": leads to object {id}"),
+            Fault::StreamContents { actual, .. } => write!(f, ": contents hash to {actual}"),
             Fault::StreamSize { stated, actual } => write!(f, ": stated {stated} bytes, found {actual}"),
-            Fault::MetadataParse(detail)
-            | Fault::ObjectInvalidName(detail)
-            | Fault::ObjectOpen(detail)
-            | Fault::ObjectVerity(detail)
-            | Fault::Stat(detail)
-            | Fault::StreamOpen(detail)
-            | Fault::StreamRead(detail)
-            | Fault::ImageOpen(detail)
-            | Fault::ImageRead(detail)
-            | Fault::ImageInvalid(detail) => write!(f, ": {detail}"),
+            Fault::MetadataParse(detail) | Fault::ObjectInvalidName(detail) | Fault::ImageInvalid(detail) => {
+                write!(f, ": {detail}")
+            }
+            Fault::ObjectOpen(reason)
+            | Fault::ObjectVerity(reason)
+            | Fault::Stat(reason)
+            | Fault::StreamOpen(reason)
+            | Fault::StreamRead(reason)
+            | Fault::ImageOpen(reason)
+            | Fault::ImageRead(reason) => write!(f, ": {reason}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use rustix::fs::FileType;
 
-use super::{CheckReport, Count, finding::Fault};
+use super::{CheckReport, Count, Reason, Subject, finding::Fault};
 use crate::{
     digest::ObjectId,
     disk::beneath::{self, Listed},
@@ -21,16 +21,20 @@ pub(super) fn check_entries(
     report: &mut CheckReport,
 ) -> Result<()> {
     for entry in repository.entries(category)? {
-        let subject = format!("{}/{}", category.directory(), String::from_utf8_lossy(&entry.name));
+        let subject = Subject::Entry {
+            category,
+            name: String::from_utf8_lossy(&entry.name).into_owned(),
+            id: entry.target.as_ref().ok().copied(),
+        };
         let good = match &entry.target {
             Err(LinkFault::NotASymlink) => {
-                report.find(&subject, Fault::EntryNotSymlink);
+                report.find(subject.clone(), Fault::EntryNotSymlink);
                 false
             }
             Err(_) => broken(&subject, report),
             Ok(id) => match (repository.has_object(id), category) {
                 (Err(error), _) => {
-                    report.find(&subject, Fault::Stat(detail(&error)));
+                    report.find(subject.clone(), Fault::Stat(detail(&error)));
                     false
                 }
                 (Ok(false), _) => broken(&subject, report),
@@ -50,24 +54,25 @@ pub(super) fn check_entries(
     Ok(())
 }
 
-fn broken(subject: &str, report: &mut CheckReport) -> bool {
+fn broken(subject: &Subject, report: &mut CheckReport) -> bool {
     report.broken_links = report.broken_links.saturating_add(1);
-    report.find(subject, Fault::BrokenSymlink);
+    report.find(subject.clone(), Fault::BrokenSymlink);
     false
 }
 
 /// Returns what the system said, without the path, which is the subject.
-pub(super) fn detail(error: &Error) -> String {
-    match error {
+pub(super) fn detail(error: &Error) -> Reason {
+    let text = match error {
         Error::Io { source, .. } => source.to_string(),
         Error::Stream { source, .. } => chain(source.as_ref()),
         Error::Image { source, .. } => chain(source.as_ref()),
         other => chain(other),
-    }
+    };
+    Reason::of(error).with_text(text)
 }
 
 /// Looks for an object that something needs; tells whether it is missing.
-fn is_missing(repository: &Repository, subject: &str, id: &ObjectId, report: &mut CheckReport) -> bool {
+fn is_missing(repository: &Repository, subject: &Subject, id: &ObjectId, report: &mut CheckReport) -> bool {
     match repository.has_object(id) {
         Ok(true) => false,
         Ok(false) => {
@@ -75,13 +80,13 @@ fn is_missing(repository: &Repository, subject: &str, id: &ObjectId, report: &mu
             true
         }
         Err(error) => {
-            report.find(subject, Fault::ObjectCheck { id: *id, detail: detail(&error) });
+            report.find(subject.clone(), Fault::ObjectCheck { id: *id, detail: detail(&error) });
             false
         }
     }
 }
 
-fn check_stream(repository: &Repository, subject: &str, id: &ObjectId, report: &mut CheckReport) -> bool {
+fn check_stream(repository: &Repository, subject: &Subject, id: &ObjectId, report: &mut CheckReport) -> bool {
     // Whether the contents are what the id says is the business of the objects' check.
     let stream = repository.open_raw(id).and_then(|(opened, _)| {
         SplitStream::parse(File::from(opened.fd), opened.size, repository.algorithm(), &Limits::default())
@@ -90,7 +95,7 @@ fn check_stream(repository: &Repository, subject: &str, id: &ObjectId, report: &
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
-            report.find(subject, Fault::StreamOpen(detail(&error)));
+            report.find(subject.clone(), Fault::StreamOpen(detail(&error)));
             return false;
         }
     };
@@ -103,22 +108,22 @@ fn check_stream(repository: &Repository, subject: &str, id: &ObjectId, report: &
     missing.sort_unstable();
     missing.dedup();
     for object in missing {
-        report.find(subject, Fault::MissingObjectRef(object));
+        report.find(subject.clone(), Fault::MissingObjectRef(object));
     }
     if let Err(error) = read {
-        report.find(subject, Fault::StreamRead(chain(&error)));
+        report.find(subject.clone(), Fault::StreamRead(Reason::of(&error)));
         return false;
     }
     for (name, named) in stream.named_refs() {
         if is_missing(repository, subject, &named, report) {
-            report.find(subject, Fault::MissingNamedRef { name: name.to_owned(), id: named });
+            report.find(subject.clone(), Fault::MissingNamedRef { name: name.to_owned(), id: named });
         }
     }
     for entry in stream.v03_map() {
         if is_missing(repository, subject, &entry.stream, report) {
             let mut name = String::new();
             crate::digest::object_id::push_hex(&mut name, &entry.body_sha256);
-            report.find(subject, Fault::MissingNamedRef { name, id: entry.stream });
+            report.find(subject.clone(), Fault::MissingNamedRef { name, id: entry.stream });
         }
     }
     true
@@ -126,27 +131,27 @@ fn check_stream(repository: &Repository, subject: &str, id: &ObjectId, report: &
 
 fn check_image(
     repository: &Repository,
-    subject: &str,
+    subject: &Subject,
     id: &ObjectId,
     named: Option<ObjectId>,
     report: &mut CheckReport,
 ) -> bool {
     if named != Some(*id) {
-        report.find(subject, Fault::ImageOpen(format!("leads to object {id}")));
+        report.find(subject.clone(), Fault::ImageOtherObject(*id));
         return false;
     }
     let limits = ReadLimits::default();
     let opened = match repository.open_raw(id) {
         Ok((opened, _)) => opened,
         Err(error) => {
-            report.find(subject, Fault::ImageOpen(detail(&error)));
+            report.find(subject.clone(), Fault::ImageOpen(detail(&error)));
             return false;
         }
     };
     let bytes = match beneath::read_all(opened.fd, limits.image_bytes) {
         Ok(bytes) => bytes,
         Err(error) => {
-            report.find(subject, Fault::ImageRead(error.to_string()));
+            report.find(subject.clone(), Fault::ImageRead(Reason::of(&error)));
             return false;
         }
     };
@@ -158,13 +163,13 @@ fn check_image(
         Ok(objects) => {
             for object in objects {
                 if is_missing(repository, subject, &object, report) {
-                    report.find(subject, Fault::ImageMissingObject(object));
+                    report.find(subject.clone(), Fault::ImageMissingObject(object));
                 }
             }
             true
         }
         Err(error) => {
-            report.find(subject, Fault::ImageInvalid(chain(&error)));
+            report.find(subject.clone(), Fault::ImageInvalid(chain(&error)));
             false
         }
     }
@@ -177,12 +182,15 @@ pub(super) fn check_refs(
     report: &mut CheckReport,
 ) -> Result<()> {
     for link in repository.ref_links(category, "")? {
-        let subject =
-            format!("{}/{}/{}", category.directory(), layout::REFS, String::from_utf8_lossy(&link.name));
+        let subject = Subject::Ref {
+            category,
+            name: String::from_utf8_lossy(&link.name).into_owned(),
+            entry: link.target.as_ref().ok().cloned(),
+        };
         match &link.target {
             Err(LinkFault::NotASymlink | LinkFault::TooDeep) => {
                 let what = file_type(repository, category, &link.name)?;
-                report.find(&subject, Fault::UnexpectedFileType(what));
+                report.find(subject.clone(), Fault::UnexpectedFileType(what));
             }
             Err(_) => {
                 broken(&subject, report);
@@ -192,7 +200,7 @@ pub(super) fn check_refs(
                 Ok(false) => {
                     broken(&subject, report);
                 }
-                Err(error) => report.find(&subject, Fault::Stat(detail(&error))),
+                Err(error) => report.find(subject.clone(), Fault::Stat(detail(&error))),
             },
         }
     }

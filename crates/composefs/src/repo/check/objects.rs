@@ -9,13 +9,14 @@ use std::{
 use rustix::fs::FileType;
 
 use super::{
-    CheckOptions, CheckReport, Count,
+    CheckOptions, CheckReport, Count, Reason, Subject,
     finding::{Fault, Finding},
+    names::detail,
 };
 use crate::{
     digest::ObjectId,
     disk::beneath::{self, Listed},
-    error::{Error, Result, Step, chain},
+    error::{Error, Result, Step},
     progress::{Event, Observer},
     repo::{Repository, fan_out, layout},
 };
@@ -58,7 +59,7 @@ pub(super) fn check(
     observer.event(&Event::Done { name: "objects" });
     let (count, mut findings) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The order must not depend on the threads.
-    findings.sort_by(|a, b| a.subject.cmp(&b.subject));
+    findings.sort_by_cached_key(|finding| finding.subject.to_string());
     report.objects = count;
     report.findings.append(&mut findings);
     outcome
@@ -78,19 +79,18 @@ fn check_prefix(
     let path = path.join(beneath::os(prefix.as_bytes()));
     for listed in beneath::list(directory).map_err(Error::io(Step::List, &path))? {
         let hex = [prefix.as_bytes(), listed.name.as_bytes()].concat();
-        let fault = match ObjectId::from_hex(repository.algorithm(), &hex) {
-            Err(error) => Some(Fault::ObjectInvalidName(error.to_string())),
-            Ok(id) if id.to_hex().as_bytes() != hex => {
-                Some(Fault::ObjectInvalidName("not in lower case".to_owned()))
-            }
-            Ok(id) => fault_of(repository, &id),
+        let stray = || Subject::Stray {
+            name: format!("{}/{}", prefix.to_string_lossy(), listed.name.to_string_lossy()),
         };
-        count.add(fault.is_none());
-        if let Some(fault) = fault {
-            let subject =
-                format!("{}/{}/{}", layout::OBJECTS, prefix.to_string_lossy(), listed.name.to_string_lossy());
-            findings.push(Finding::new(subject, fault));
-        }
+        let finding = match ObjectId::from_hex(repository.algorithm(), &hex) {
+            Err(error) => Some(Finding::new(stray(), Fault::ObjectInvalidName(error.to_string()))),
+            Ok(id) if id.to_hex().as_bytes() != hex => {
+                Some(Finding::new(stray(), Fault::ObjectInvalidName("not in lower case".to_owned())))
+            }
+            Ok(id) => fault_of(repository, &id).map(|fault| Finding::new(Subject::Object(id), fault)),
+        };
+        count.add(finding.is_none());
+        findings.extend(finding);
     }
     Ok(())
 }
@@ -100,11 +100,10 @@ fn fault_of(repository: &Repository, id: &ObjectId) -> Option<Fault> {
         Ok(_) => return None,
         Err(Error::ObjectMismatch { actual, .. }) => Fault::ObjectDigestMismatch(actual),
         Err(Error::VerityMissing { .. }) => Fault::ObjectVerityMissing,
-        Err(error @ Error::VerityAlgorithm { .. }) => Fault::ObjectVerity(error.to_string()),
-        Err(Error::Io { step: Step::MeasureVerity | Step::Read, source, .. }) => {
-            Fault::ObjectVerity(source.to_string())
+        Err(error @ Error::VerityAlgorithm { .. }) => Fault::ObjectVerity(Reason::of(&error)),
+        Err(error @ Error::Io { step: Step::MeasureVerity | Step::Read, .. }) => {
+            Fault::ObjectVerity(detail(&error))
         }
-        Err(Error::Io { source, .. }) => Fault::ObjectOpen(source.to_string()),
-        Err(error) => Fault::ObjectOpen(chain(&error)),
+        Err(error) => Fault::ObjectOpen(detail(&error)),
     })
 }
