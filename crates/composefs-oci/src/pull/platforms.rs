@@ -23,7 +23,7 @@ use crate::{
     model::{
         CONFIG_MAX, MANIFEST_MAX, Manifest, descriptor_digest, media_type, parse_index, platform::Platform,
     },
-    stored::StoredImage,
+    stored::{StoredConfig, StoredImage},
     transport::{Root, Source},
 };
 
@@ -224,8 +224,11 @@ impl Budget<'_> {
 fn here(repo: &Repository, digest: &ManifestDigest) -> Result<Option<ObjectId>, Error> {
     let Ok(image) = StoredImage::open(repo, digest) else { return Ok(None) };
     let config = image.config();
-    let unpacked = image.is_container() && config.layers().is_ok();
-    if unpacked && repo.stream_entry(&ident::config(config.digest())?)?.as_ref() == Some(config.stream()) {
+    if whole_refs(repo, config)?.len() != config.refs().len() {
+        return Ok(None);
+    }
+    let has_entry = repo.stream_entry(&ident::config(config.digest())?)?.as_ref() == Some(config.stream());
+    if has_entry && is_unpacked(&image) {
         return Ok(Some(*image.manifest_stream()));
     }
     let stream = repo.open_stream(image.manifest_stream())?;
@@ -237,6 +240,26 @@ fn here(repo: &Repository, digest: &ManifestDigest) -> Result<Option<ObjectId>, 
         }
     }
     Ok(Some(*image.manifest_stream()))
+}
+
+fn is_unpacked(image: &StoredImage) -> bool {
+    image.is_container() && image.config().layers().is_ok()
+}
+
+/// Returns what of the names in a config's stream leads to layers and images that are here with all their objects.
+fn whole_refs(repo: &Repository, config: &StoredConfig) -> Result<Vec<(String, ObjectId)>, Error> {
+    let mut whole = Vec::new();
+    for (key, id) in config.refs() {
+        let is_whole = if ident::is_image_key(key) {
+            present::image_is_whole(repo, id)?
+        } else {
+            present::is_whole(repo, id)?
+        };
+        if is_whole {
+            whole.push((key.clone(), *id));
+        }
+    }
+    Ok(whole)
 }
 
 impl Foreign {
@@ -280,6 +303,8 @@ impl Foreign {
     ///
     /// The config gets no entry of its own: 0.9 takes one to mean that the layers are unpacked. As a blob it has one,
     /// since 0.9's collection keeps a stream that only an id names, and not what that names.
+    ///
+    /// If the image is here unpacked as well, what is whole of that stays with the manifest: a tag may lead to it.
     fn store(
         &self,
         writer: &Writer,
@@ -288,13 +313,23 @@ impl Foreign {
     ) -> Result<ObjectId, Error> {
         let blob = store_document(writer, ContentType::OCI_BLOB, &self.config, &[])?;
         commit.stream(ident::blob(&BlobDigest::new(self.config_digest.digest().clone()))?, blob);
-        let config = store_document(writer, ContentType::OCI_CONFIG, &self.config, &[])?;
+        let unpacked = match StoredImage::open(writer, self.manifest.digest()) {
+            Ok(image) if is_unpacked(&image) => whole_refs(writer, image.config())?,
+            _ => Vec::new(),
+        };
+        let config = store_document(writer, ContentType::OCI_CONFIG, &self.config, &unpacked)?;
         let mut refs =
             vec![(ident::config_key(&self.config_digest), config), (self.config_digest.to_string(), blob)];
-        for layer in &self.layers {
-            let Some(stream) = blobs.get(&layer.name) else { continue };
-            if refs.iter().all(|(key, _)| key != layer.key.as_str()) {
-                refs.push((layer.key.to_string(), *stream));
+        let shipped =
+            self.layers.iter().filter_map(|layer| Some((layer.key.as_str(), *blobs.get(&layer.name)?)));
+        let unpacked = unpacked
+            .iter()
+            .filter(|(key, _)| ident::layer_key(key).is_some())
+            .map(|(key, stream)| (key.as_str(), *stream));
+        // A layer that is shipped as it is has one digest for both; the config names the other stream.
+        for (key, stream) in shipped.chain(unpacked) {
+            if refs.iter().all(|(have, _)| have != key) {
+                refs.push((key.to_owned(), stream));
             }
         }
         store_document(writer, ContentType::OCI_MANIFEST, self.manifest.bytes(), &refs)

@@ -78,6 +78,14 @@ pub(super) fn is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> 
     }
 }
 
+/// Tells whether an image is here, with its entry and all objects that it names.
+pub(super) fn image_is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
+    match repo.image_objects(id) {
+        Ok(objects) => Ok(repo.image_entry(id)?.is_some() && has_all(repo, objects.into_iter())?),
+        Err(_) => Ok(false),
+    }
+}
+
 fn has_all(repo: &Repository, objects: impl Iterator<Item = ObjectId>) -> Result<bool, Error> {
     for object in objects {
         if !repo.has_object(&object)? {
@@ -87,21 +95,24 @@ fn has_all(repo: &Repository, objects: impl Iterator<Item = ObjectId>) -> Result
     Ok(true)
 }
 
-/// The images of every format of the repository; `None` if one is missing that is wanted.
+/// The images of every format of the repository; `None` if one is missing that is wanted, or that the config names.
 fn images(
     repo: &Repository,
     config: &StoredConfig,
     options: &PullOptions,
     wanted: bool,
 ) -> Result<Option<Vec<(FormatVersion, ObjectId)>>, Error> {
+    for (_, id) in config.refs().iter().filter(|(key, _)| ident::is_image_key(key)) {
+        if repo.image_entry(id)?.is_none() || !repo.has_object(id)? {
+            return Ok(None);
+        }
+    }
     let mut images = Vec::new();
     for version in options.formats_for(repo) {
         match config.image(version) {
-            Some(id) if repo.image_entry(id)?.is_some() && repo.has_object(id)? => {
-                images.push((version, *id));
-            }
-            _ if wanted => return Ok(None),
-            _ => {}
+            Some(id) => images.push((version, *id)),
+            None if wanted => return Ok(None),
+            None => {}
         }
     }
     Ok(Some(images))
