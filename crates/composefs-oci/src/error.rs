@@ -300,6 +300,21 @@ pub enum Error {
     /// A config without a config section cannot carry a label.
     #[error("no config section to carry the seal")]
     NoConfigSection,
+    /// The file system has less room than a pull needs at the very least. Nothing was fetched.
+    #[error(
+        "no space for it in {}: it takes {} at least, and there is {}",
+        path.display(), resource.more_than(*needed), resource.less_than(*available)
+    )]
+    NoSpace {
+        /// The repository.
+        path: PathBuf,
+        /// What there is too little of.
+        resource: Resource,
+        /// How much is needed at the least, in bytes or files.
+        needed: u64,
+        /// How much there is.
+        available: u64,
+    },
     /// Somebody asked for it to stop.
     #[error("interrupted; {}", kept_words(*kept))]
     Cancelled {
@@ -317,6 +332,32 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// What a file system can run out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Room for contents.
+    Bytes,
+    /// Room for files and directories, whatever they hold: inodes.
+    Files,
+}
+
+impl Resource {
+    pub(crate) fn more_than(self, amount: u64) -> String {
+        match self {
+            Self::Bytes => format!("{} MiB", amount.div_ceil(1 << 20)),
+            Self::Files => format!("{amount} files"),
+        }
+    }
+
+    pub(crate) fn less_than(self, amount: u64) -> String {
+        match self {
+            Self::Bytes => format!("{} MiB", amount >> 20),
+            Self::Files => format!("room for {amount}"),
+        }
+    }
 }
 
 fn kept_words(kept: usize) -> String {
@@ -402,6 +443,10 @@ impl Error {
             ),
             Self::NoImage(_) => Some("pull it again to build the image".to_owned()),
             Self::NotFound(_) => Some("`cfsctl oci images` lists what is here".to_owned()),
+            Self::NoSpace { .. } => Some(
+                "free some space; `cfsctl gc` removes what no tag needs; --no-space-check tries it nevertheless"
+                    .to_owned(),
+            ),
             Self::NotSealed => Some("`cfsctl oci seal` binds an image to its config".to_owned()),
             Self::Daemon { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Some(

@@ -4,14 +4,16 @@
 //! all agree. Layers that finished survive a pull that did not.
 
 mod options;
+mod space;
 mod plan;
 mod present;
 mod layers;
 mod platforms;
 
-pub use options::{ImageBuild, Platforms, PullOptions};
+pub use options::{ImageBuild, Platforms, PullOptions, SpaceCheck};
 pub use plan::{LayerState, PlannedLayer, PullPlan};
 pub use platforms::{ChildPlan, IndexPlan};
+pub use space::Space;
 
 use composefs::{
     digest::ObjectId,
@@ -74,7 +76,10 @@ pub fn pull(
     let span = tracing::info_span!("pull", reference = %source.describe());
     let _entered = span.enter();
     PullPlan::new(Some(writer), source, options, observer)
-        .and_then(|plan| apply(plan, writer, source, observer))
+        .and_then(|plan| {
+            plan.check_space(writer.path(), observer)?;
+            apply(plan, writer, source, observer)
+        })
         .map_err(|error| match error {
             Error::Cancelled { .. } => error,
             // A helper that was stopped by the same signal, say.

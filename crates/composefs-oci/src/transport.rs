@@ -100,6 +100,12 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// Tells whether the medium has layers as files that [`Source::blob_of_files`] offers, so that a file system may
+    /// keep what they hold once.
+    fn has_files(&self) -> bool {
+        false
+    }
+
     /// Opens a blob. It is called from several threads at once. While a medium waits for bytes, reading may be
     /// [interrupted](std::io::ErrorKind::Interrupted) now and then, and goes on with the next read.
     ///

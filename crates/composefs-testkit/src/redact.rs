@@ -1,8 +1,8 @@
 //! What varies from run to run, replaced by names before a snapshot is compared.
 //!
 //! One list, so that all snapshots read alike: `[ROOT]` is the sandbox, `[ELAPSED]` a duration, `[RATE]` a speed,
-//! `[TMP]` a temporary directory that is not the sandbox's. Digests stay, since they are what this project promises
-//! to repeat; a test whose digests do vary asks for [`Redactions::digests`].
+//! `[FREE]` the room on a disk, `[TMP]` a temporary directory that is not the sandbox's. Digests stay, since they are
+//! what this project promises to repeat; a test whose digests do vary asks for [`Redactions::digests`].
 
 use regex::Regex;
 use std::path::Path;
@@ -22,6 +22,11 @@ impl Redactions {
         list.pattern(r"/tmp/\.tmp[A-Za-z0-9]{6}", "[TMP]");
         list.pattern(r"\b\d+(\.\d+)? ?[KMG]i?B/s\b", "[RATE]");
         list.pattern(r"\b\d+(\.\d+)? ?(ns|µs|us|ms|s|secs?|seconds?|min)\b", "[ELAPSED]");
+        // What is left on the disk that the test is run on.
+        list.pattern(r"\b\d+(\.\d+)? ?(B|[KMGTPE]iB) are free", "[FREE] are free");
+        list.pattern(r#""available": \d+"#, "\"available\": [FREE]");
+        // Not every file system has such a limit.
+        list.pattern(r#""files_available": (\d+|null)"#, "\"files_available\": [FREE]");
         list
     }
 

@@ -17,6 +17,7 @@ pub mod entry;
 pub mod refs;
 pub mod commit;
 pub mod contents;
+pub mod space;
 mod reach;
 mod fan_out;
 pub mod lease;
@@ -32,6 +33,7 @@ pub use gc::{GcOptions, GcPlan, GcReport};
 pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
 pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
+pub use space::FreeSpace;
 pub use store::{ObjectFile, ObjectWriter, Stored};
 
 use std::{

@@ -26,7 +26,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn or_skip(sandbox: &Sandbox) -> Option<Self> {
+    fn or_skip(sandbox: &Sandbox, inodes: u32) -> Option<Self> {
         if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
             require::skip("needs root and loop devices");
             return None;
@@ -36,7 +36,8 @@ impl Disk {
         File::create(&image).unwrap().set_len(DISK).unwrap();
         let at = sandbox.path("disk");
         std::fs::create_dir(&at).unwrap();
-        run(Command::new(mkfs).args(["-q", "-m", "0", "-N", "1024", "-O", "^has_journal"]).arg(&image));
+        let inodes = inodes.to_string();
+        run(Command::new(mkfs).args(["-q", "-m", "0", "-N", &inodes, "-O", "^has_journal"]).arg(&image));
         run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at));
         Some(Self { at })
     }
@@ -84,7 +85,7 @@ fn image() -> Image {
 #[test]
 fn a_pull_onto_disks_of_fifty_sizes() {
     let sandbox = Sandbox::new(CFSCTL);
-    let Some(disk) = Disk::or_skip(&sandbox) else { return };
+    let Some(disk) = Disk::or_skip(&sandbox, 1024) else { return };
     let mut layout = Layout::create(sandbox.path("layout"));
     layout.image("one", &image());
     let reference = layout.reference("one");
@@ -93,7 +94,8 @@ fn a_pull_onto_disks_of_fifty_sizes() {
         let global = ["--progress=none", "--repo", repo.to_str().unwrap()];
         sandbox.bare([&global[..], arguments].concat())
     };
-    let pull = ["oci", "pull", &reference, "one"];
+    // Most of these would be refused before they start.
+    let pull = ["oci", "pull", "--no-space-check", &reference, "one"];
     let _ = cfsctl(&["init", "--insecure"]).success();
     let empty = State::read(&repo);
     let (mut full, mut fitting) = (0, 0);
@@ -130,4 +132,86 @@ fn a_pull_onto_disks_of_fifty_sizes() {
     }
     eprintln!("full disk: {full} pulls failed, {fitting} fitted");
     assert!(full >= 30 && fitting >= 1, "{full} pulls failed, {fitting} fitted");
+}
+
+/// Before a pull starts it is refused if it cannot fit, and nothing is written; so is one that would run out of inodes.
+#[test]
+fn what_cannot_fit_is_refused() {
+    let sandbox = Sandbox::new(CFSCTL);
+    let Some(disk) = Disk::or_skip(&sandbox, 1024) else { return };
+    let mut layout = Layout::create(sandbox.path("layout"));
+    layout.image("one", &image());
+    let reference = layout.reference("one");
+    let repo = disk.at.join("repo");
+    let cfsctl = |arguments: &[&str]| {
+        let global = ["--progress=plain", "--repo", repo.to_str().unwrap()];
+        sandbox.bare([&global[..], arguments].concat())
+    };
+    let pull = ["oci", "pull", &reference, "one"];
+    let _ = cfsctl(&["init", "--insecure"]).success();
+    let empty = State::read(&repo);
+    let plan = cfsctl(&["oci", "pull", "--dry-run", "--json", &reference]).success();
+    let plan: serde_json::Value =
+        serde_json::from_slice(&plan.stdout).unwrap_or_else(|error| panic!("{error}: {plan}"));
+    let space = &plan["plan"]["space"];
+    let (needed, likely) = (space["needed"].as_u64().unwrap(), space["likely"].as_u64().unwrap());
+    assert!(needed > 1_300_000 && needed < NEEDED && likely > needed, "{space}");
+    assert!(space["available"].as_u64().unwrap() < DISK, "{space}");
+
+    let free = rustix::fs::statvfs(&disk.at).unwrap();
+    let filler = disk.at.join("filler");
+    fill(&filler, (free.f_bavail * free.f_frsize).saturating_sub(needed - 100_000));
+    let refused = cfsctl(&pull);
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert!(refused.talk().contains("no space for it in "), "{refused}");
+    assert!(refused.talk().contains("it takes 2 MiB at least, and there is 1 MiB"), "{refused}");
+    assert!(refused.talk().contains("--no-space-check"), "{refused}");
+    assert_eq!(State::read(&repo).files_other_than(&empty), "");
+    // Told not to look, it runs out in the middle.
+    let full = cfsctl(&["oci", "pull", "--no-space-check", &reference, "one"]);
+    assert!(full.talk().contains("No space left on device"), "{full}");
+    let _ = cfsctl(&["gc"]).success();
+    std::fs::remove_file(&filler).unwrap();
+
+    // What fits at the least, but probably not, is warned of and tried.
+    fill(&filler, (free.f_bavail * free.f_frsize).saturating_sub(needed + 100_000));
+    let tried = cfsctl(&pull);
+    assert!(tried.talk().contains("this probably takes "), "{tried}");
+    std::fs::remove_file(&filler).unwrap();
+    let _ = cfsctl(&["oci", "pull", "--no-space-check", &reference, "one"]).success();
+    // With all of it here there is nothing to have room for.
+    fill(&filler, free.f_bavail * free.f_frsize);
+    let _ = cfsctl(&pull).success();
+}
+
+#[test]
+fn a_disk_without_inodes() {
+    let sandbox = Sandbox::new(CFSCTL);
+    let Some(disk) = Disk::or_skip(&sandbox, 64) else { return };
+    let mut layout = Layout::create(sandbox.path("layout"));
+    layout.image("one", &image());
+    let reference = layout.reference("one");
+    let repo = disk.at.join("repo");
+    let cfsctl = |arguments: &[&str]| {
+        let global = ["--progress=none", "--repo", repo.to_str().unwrap()];
+        sandbox.bare([&global[..], arguments].concat())
+    };
+    let _ = cfsctl(&["init", "--insecure"]).success();
+    let empty = State::read(&repo);
+    // In the middle of it: the files are more than anybody can know before.
+    let full = cfsctl(&["oci", "pull", "--no-space-check", &reference, "one"]);
+    assert_eq!(full.code(), 1, "{full}");
+    assert!(full.talk().contains("No space left on device"), "{full}");
+    assert!(full.talk().contains("hint: free some space"), "{full}");
+    let _ = cfsctl(&["fsck", "--deep"]).success();
+    let _ = cfsctl(&["gc"]).success();
+    assert_eq!(State::read(&repo).files_other_than(&empty), "");
+    // Before it starts.
+    let left = rustix::fs::statvfs(&disk.at).unwrap().f_favail;
+    for n in 0..left - 3 {
+        File::create(disk.at.join(format!("filler{n}"))).unwrap();
+    }
+    let refused = cfsctl(&["oci", "pull", &reference, "one"]);
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert!(refused.talk().contains("files at least, and there is room for 3"), "{refused}");
 }

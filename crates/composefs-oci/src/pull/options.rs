@@ -31,6 +31,8 @@ pub struct PullOptions {
     pub formats: Vec<FormatVersion>,
     /// Whether files of a medium that has them unpacked share their blocks with the objects.
     pub sharing: Sharing,
+    /// Whether a pull that would not fit on the disk is refused before it starts.
+    pub space: SpaceCheck,
     /// Asks the pull to stop; layers that are finished by then are kept.
     pub cancel: Cancel,
 }
@@ -42,6 +44,16 @@ pub enum ImageBuild {
     #[default]
     Build,
     /// None.
+    Skip,
+}
+
+/// Whether it is looked first if there is room for a pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpaceCheck {
+    /// What cannot fit is refused, and what probably does not is warned of.
+    #[default]
+    Refuse,
+    /// It is tried, and fails when the disk is full.
     Skip,
 }
 
@@ -67,6 +79,7 @@ impl Default for PullOptions {
             expected: None,
             formats: Vec::new(),
             sharing: Sharing::default(),
+            space: SpaceCheck::default(),
             cancel: Cancel::default(),
         }
     }
@@ -133,6 +146,13 @@ impl PullOptions {
     #[must_use]
     pub fn sharing(mut self, sharing: Sharing) -> Self {
         self.sharing = sharing;
+        self
+    }
+
+    /// Sets whether it is looked first if there is room.
+    #[must_use]
+    pub fn space(mut self, space: SpaceCheck) -> Self {
+        self.space = space;
         self
     }
 

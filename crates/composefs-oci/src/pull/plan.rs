@@ -27,6 +27,7 @@ use super::{
     Platforms, PullOptions, Pulled,
     platforms::{self, IndexPlan},
     present,
+    space::Space,
 };
 
 /// A pull before it is done.
@@ -41,6 +42,7 @@ pub struct PullPlan {
     /// The result, if there is nothing to do but to name it.
     pub(super) whole: Option<Pulled>,
     pub(super) index: Option<IndexPlan>,
+    pub(super) space: Space,
     pub(super) options: PullOptions,
 }
 
@@ -186,7 +188,11 @@ impl PullPlan {
             Platforms::All => platforms::plan(repo, source, &digest, observer)?,
         };
         let reference = source.describe();
-        Ok(Self { reference, manifest, config, layers, whole, index, options: options.clone() })
+        let options = options.clone();
+        let mut plan =
+            Self { reference, manifest, config, layers, whole, index, space: Space::default(), options };
+        plan.space = Space::of(&plan, source, repo);
+        Ok(plan)
     }
 
     /// Returns the digest of the manifest.
@@ -217,6 +223,12 @@ impl PullPlan {
     #[must_use]
     pub const fn index(&self) -> Option<&IndexPlan> {
         self.index.as_ref()
+    }
+
+    /// Returns how much room the pull needs, and how much there is.
+    #[must_use]
+    pub const fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Tells whether everything is here.
@@ -362,6 +374,7 @@ impl Serialize for PullPlan {
             complete: bool,
             layers_to_come: usize,
             bytes_to_come: u64,
+            space: &'a Space,
         }
         Plan {
             reference: &self.reference,
@@ -373,6 +386,7 @@ impl Serialize for PullPlan {
             complete: self.is_whole(),
             layers_to_come: self.layers_to_come().count(),
             bytes_to_come: self.bytes_to_come(),
+            space: &self.space,
         }
         .serialize(serializer)
     }

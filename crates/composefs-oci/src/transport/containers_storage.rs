@@ -233,6 +233,10 @@ impl Source for ContainersStorage {
         Ok(chosen)
     }
 
+    fn has_files(&self) -> bool {
+        true
+    }
+
     fn kept_as(&self, layer: &Descriptor) -> Result<Option<Descriptor>, Error> {
         let layers = self.layers()?;
         let Some(kept) = layers.iter().find(|kept| kept.blob == layer.digest().as_ref()) else {

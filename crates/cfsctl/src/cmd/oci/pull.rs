@@ -13,7 +13,7 @@ use composefs_oci::{
     find::parse_digest,
     import::Sharing,
     model::platform::Platform,
-    pull::{ImageBuild, Platforms, PullOptions, PullPlan, Pulled},
+    pull::{ImageBuild, Platforms, PullOptions, PullPlan, Pulled, SpaceCheck},
     reference::Reference,
     rootfs::RootfsOptions,
     stored::tags,
@@ -65,6 +65,9 @@ pub(crate) struct Pull {
     /// Show which layers are here and which come, and do nothing; makes no repository
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Try it even if the disk has less room than is needed at the least
+    #[arg(long)]
+    no_space_check: bool,
     /// Don't build the EROFS image
     #[arg(long, conflicts_with = "bootable")]
     no_image: bool,
@@ -139,6 +142,9 @@ impl Pull {
         }
         if self.no_image {
             options = options.image(ImageBuild::Skip);
+        }
+        if self.no_space_check {
+            options = options.space(SpaceCheck::Skip);
         }
         if let Some(expected) = expected {
             options = options.expected(expected);

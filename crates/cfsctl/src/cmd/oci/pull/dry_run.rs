@@ -33,6 +33,15 @@ pub(super) fn text(plan: &PullPlan) -> String {
         (false, 1) => writeln!(text, "to come  1 layer, {} in all", human(plan.bytes_to_come())),
         (false, _) => writeln!(text, "to come  {layers} layers, {} in all", human(plan.bytes_to_come())),
     };
+    let space = plan.space();
+    if space.needed > 0 {
+        let _ =
+            write!(text, "space    {} at the least, probably {}", human(space.needed), human(space.likely));
+        let _ = match space.available {
+            Some(available) => writeln!(text, "; {} are free", human(available)),
+            None => writeln!(text),
+        };
+    }
     text
 }
 
