@@ -12,6 +12,7 @@ mod client;
 mod connect;
 pub mod fault;
 pub mod hosts;
+pub mod header;
 mod login;
 pub mod proxies;
 mod pull;

@@ -118,42 +118,59 @@ fn configured(environment: &Environment) -> Result<StoreConfig, Error> {
             }
         }
     };
-    let storage = file.storage;
-    let expand = |text: String| expand(&text, environment);
-    let rootless_root = || {
-        let path = storage.rootless_storage_path.clone().map(expand);
-        path.or_else(|| environment.in_data("containers/storage"))
-    };
-    // The system's file says where root's store is.
-    let (graph_root, run_root) = if rootless && !own {
-        (rootless_root(), None)
-    } else {
-        let graph_root = storage.graphroot.clone().filter(|path| !path.is_empty()).map(expand);
-        let default = || {
-            if rootless { rootless_root() } else { Some(environment.system("/var/lib/containers/storage")) }
-        };
-        (graph_root.or_else(default), storage.runroot.clone().map(expand))
-    };
-    let image_stores =
-        [storage.imagestore, storage.options.overlay.imagestore, storage.options.vfs.imagestore];
-    let additional = image_stores
-        .into_iter()
-        .flatten()
-        .chain(storage.options.additionalimagestores)
-        .chain(storage.options.overlay.additionalimagestores)
-        .chain(storage.options.vfs.additionalimagestores)
-        .filter(|path| !path.is_empty())
-        .map(expand)
-        .collect();
-    Ok(StoreConfig {
-        driver: storage.driver.filter(|driver| !driver.is_empty()),
-        graph_root: graph_root.unwrap_or_default(),
-        run_root: run_root.filter(|path| !path.as_os_str().is_empty()),
-        additional,
-    })
+    Ok(StoreConfig::of(file.storage, rootless, own, environment))
 }
 
 impl StoreConfig {
+    /// Reads the text of a configuration as this user's own.
+    ///
+    /// # Errors
+    /// [`StorageError::Config`].
+    pub fn parse(text: &str, environment: &Environment) -> Result<Self, StorageError> {
+        let rootless = !environment.is_root();
+        File::parse(text).map(|file| Self::of(file.storage, rootless, true, environment))
+    }
+
+    /// Puts together what a file says and what holds where it says nothing; `own` tells that it is the user's.
+    fn of(storage: Storage, rootless: bool, own: bool, environment: &Environment) -> Self {
+        let expand = |text: String| expand(&text, environment);
+        let rootless_root = || {
+            let path = storage.rootless_storage_path.clone().map(expand);
+            path.or_else(|| environment.in_data("containers/storage"))
+        };
+        // The system's file says where root's store is.
+        let (graph_root, run_root) = if rootless && !own {
+            (rootless_root(), None)
+        } else {
+            let graph_root = storage.graphroot.clone().filter(|path| !path.is_empty()).map(expand);
+            let default = || {
+                if rootless {
+                    rootless_root()
+                } else {
+                    Some(environment.system("/var/lib/containers/storage"))
+                }
+            };
+            (graph_root.or_else(default), storage.runroot.clone().map(expand))
+        };
+        let image_stores =
+            [storage.imagestore, storage.options.overlay.imagestore, storage.options.vfs.imagestore];
+        let additional = image_stores
+            .into_iter()
+            .flatten()
+            .chain(storage.options.additionalimagestores)
+            .chain(storage.options.overlay.additionalimagestores)
+            .chain(storage.options.vfs.additionalimagestores)
+            .filter(|path| !path.is_empty())
+            .map(expand)
+            .collect();
+        Self {
+            driver: storage.driver.filter(|driver| !driver.is_empty()),
+            graph_root: graph_root.unwrap_or_default(),
+            run_root: run_root.filter(|path| !path.as_os_str().is_empty()),
+            additional,
+        }
+    }
+
     /// Takes what concerns us of `key=value`, where the key may have its driver in front.
     fn take_options<'a>(&mut self, options: impl Iterator<Item = &'a str>) {
         for option in options {
@@ -174,12 +191,16 @@ fn read(path: &Path) -> Result<Option<File>, Error> {
     };
     let fail = |source| Error::source(Step::ReadSource, path.display(), source);
     let bytes = read_bounded(file, CONFIG_MAX).map_err(fail)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::storage(path.display(), StorageError::Config("it is not UTF-8".to_owned())))?;
-    // The message alone: the whole error shows lines of the file.
-    toml::from_str(&text)
-        .map(Some)
-        .map_err(|error| Error::storage(path.display(), StorageError::Config(error.message().to_owned())))
+    let text = String::from_utf8(bytes).map_err(|_| StorageError::Config("it is not UTF-8".to_owned()));
+    let parsed = text.and_then(|text| File::parse(&text));
+    parsed.map(Some).map_err(|error| Error::storage(path.display(), error))
+}
+
+impl File {
+    fn parse(text: &str) -> Result<Self, StorageError> {
+        // The message alone: the whole error shows lines of the file.
+        toml::from_str(text).map_err(|error| StorageError::Config(error.message().to_owned()))
+    }
 }
 
 /// Puts in the variables that paths may have.

@@ -26,6 +26,7 @@ use crate::{digest::Digest, error::Error};
 use super::{
     challenge,
     fault::{Asked, Failure, Fault, Sent, Subject},
+    header::content_range,
     hosts::Endpoint,
     redirect::{Call, Payload, Reply, Web, address, drain, host_and_port, stays_below},
     retry::{Budget, RetryOptions},
@@ -406,7 +407,7 @@ impl Client {
             return Err(subject.senseless("it encodes a blob, which nobody asked for"));
         }
         let etag = text(ETAG).filter(|etag| etag.starts_with('"')).map(str::to_owned);
-        let part = text(CONTENT_RANGE).and_then(content_range);
+        let part = text(CONTENT_RANGE).and_then(content_range).map(|part| (part.range, part.total));
         match (response.status(), range, part) {
             (StatusCode::PARTIAL_CONTENT, Some((first, last)), Some((Some((start, end)), total))) => {
                 if start != first || last.is_some_and(|last| end > last) {
@@ -444,43 +445,6 @@ impl Client {
             }
             Err(failure) if failure.error.is_absent() => Ok(None),
             Err(failure) => Err(failure),
-        }
-    }
-}
-
-/// Reads `Content-Range`: first and last byte, and the size of all.
-fn content_range(value: &str) -> Option<(Option<(u64, u64)>, Option<u64>)> {
-    let (range, total) = value.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
-    let total = match total.trim() {
-        "*" => None,
-        number => Some(number.parse().ok()?),
-    };
-    let range = match range.trim() {
-        "*" => None,
-        range => {
-            let (first, last) = range.split_once('-')?;
-            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-            if first > last || total.is_some_and(|total| last >= total) {
-                return None;
-            }
-            Some((first, last))
-        }
-    };
-    Some((range, total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(content_range("bytes 0-9/10"), Some((Some((0, 9)), Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((Some((5, 9)), None)));
-        assert_eq!(content_range("bytes */10"), Some((None, Some(10))));
-        for bad in ["", "bytes", "bytes 0-9", "bytes 9-0/10", "bytes 0-10/10", "bytes -1-2/3", "items 0-1/2"]
-        {
-            assert_eq!(content_range(bad), None, "{bad}");
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 use super::{
     client::{Client, Request},
     fault::{Asked, Failure},
+    header::next_page,
     pull::{self, Whole},
     retry::RetryOptions,
 };
@@ -147,36 +148,12 @@ async fn page(
     let filtered = applied.is_some_and(|fields| {
         fields.split(',').any(|field| field.trim().eq_ignore_ascii_case("artifactType"))
     });
-    let next = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(next_of);
+    let next = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(next_page);
     // Who stands elsewhere does not say where we go with what proves who we are.
     if next.is_some() && !home {
         return Err(client.senseless(&request.asked, "it continues a list elsewhere"));
     }
     Ok((Page { body, filtered }, next.and_then(|next| url.join(next).ok())))
-}
-
-/// Returns where `Link` says that the next page is.
-fn next_of(value: &str) -> Option<&str> {
-    let mut rest = value;
-    while let Some((_, tail)) = rest.split_once('<') {
-        let (target, tail) = tail.split_once('>')?;
-        let (parameters, more) = match tail.find(",<").or_else(|| tail.find(", <")) {
-            Some(at) => tail.split_at(at),
-            None => (tail, ""),
-        };
-        let is_next = parameters.split(';').any(|parameter| {
-            parameter.trim().split_once('=').is_some_and(|(name, value)| {
-                let value = value.trim().trim_matches('"');
-                name.trim().eq_ignore_ascii_case("rel")
-                    && value.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("next"))
-            })
-        });
-        if is_next {
-            return Some(target.trim());
-        }
-        rest = more;
-    }
-    None
 }
 
 /// Writes a value for a query.
@@ -192,19 +169,6 @@ fn percent_encoded(value: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links() {
-        assert_eq!(
-            next_of(r#"</v2/a/tags/list?last=b&n=2>; rel="next""#),
-            Some("/v2/a/tags/list?last=b&n=2")
-        );
-        assert_eq!(next_of(r#"<x>; rel=prev, <y,z>; title="a"; rel="last next""#), Some("y,z"));
-        assert_eq!(next_of("<x>; rel=prev"), None);
-        for odd in ["", "<", "<x", "<x>", "x; rel=next", "<x>; rel"] {
-            assert_eq!(next_of(odd), None, "{odd}");
-        }
-    }
 
     #[test]
     fn tags_for_digests() {

@@ -3,11 +3,7 @@
 //! # Format
 //! `docs/formats/transports.md`, section 2, retries and resume.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use composefs::progress::{Event, Observer};
 
@@ -162,16 +158,6 @@ impl Budget {
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date.
-pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,15 +191,5 @@ mod tests {
         assert_eq!(budget.pause(&asked(7)), Some(Duration::from_secs(7)));
         assert_eq!(budget.pause(&asked(3600)), Some(Duration::from_secs(60)));
         assert_eq!(budget.pause(&asked(0)), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn seconds_and_dates() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now), None);
-        assert_eq!(retry_after("-1", now), None);
     }
 }

@@ -17,7 +17,7 @@ use reqwest::{
 use crate::credentials::SafeUrl;
 
 use super::{
-    super::retry::retry_after,
+    super::header::retry_after,
     Asked, Cause, Fault, RegistryError,
     sent::{Sent, one_line},
 };

@@ -33,6 +33,7 @@ use crate::{
 use super::super::{
     client::{Client, Request},
     fault::{Asked, Failure, Fault},
+    header::uploaded,
     redirect::{Payload, Reply, same_origin},
     retry::{Budget, RetryOptions},
     token::Purpose,
@@ -241,11 +242,7 @@ fn path_of(client: &Client, at: &Url, to: &Url) -> Option<String> {
 
 /// Returns how many bytes of an upload the registry has.
 fn have(response: &Response) -> Option<u64> {
-    let range = response.headers().get(RANGE)?.to_str().ok()?;
-    let (_, last) = range.trim_start_matches("bytes=").split_once('-')?;
-    let last: u64 = last.trim().parse().ok()?;
-    // `0-0` is what some say when they have nothing.
-    Some(if last == 0 { 0 } else { last.saturating_add(1) })
+    uploaded(response.headers().get(RANGE)?.to_str().ok()?)
 }
 
 /// Returns the path that ends an upload.
