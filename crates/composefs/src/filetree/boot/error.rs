@@ -95,4 +95,10 @@ pub enum SpecFault {
     /// A path longer than a path may be.
     #[error("a path of {0} bytes")]
     LongPath(usize),
+    /// An expression longer than any policy needs.
+    #[error("a regular expression of {0} bytes")]
+    LongRegex(usize),
+    /// A label longer than the kernel takes.
+    #[error("a label of {0} bytes")]
+    LongLabel(usize),
 }

@@ -138,11 +138,19 @@ pub(super) struct Builder<'l> {
     numbers: HashMap<Box<[u8]>, u32>,
     /// The expressions by directory.
     regexes: HashMap<Box<[u8]>, Vec<(u32, String)>>,
+    /// Bytes of all these expressions; those beyond the limit are counted and not kept.
+    regex_bytes: usize,
 }
 
 impl<'l> Builder<'l> {
     pub(super) fn new(limits: &'l BootLimits) -> Self {
-        Self { limits, matcher: Matcher::default(), numbers: HashMap::new(), regexes: HashMap::new() }
+        Self {
+            limits,
+            matcher: Matcher::default(),
+            numbers: HashMap::new(),
+            regexes: HashMap::new(),
+            regex_bytes: 0,
+        }
     }
 
     /// Adds a specification, which comes after all before it; `false` if there are too many.
@@ -161,7 +169,10 @@ impl<'l> Builder<'l> {
             }
             Shape::Regex(directory) => {
                 let whole = pattern::whole(regex, kind)?;
-                self.regexes.entry(directory.into()).or_default().push((order, whole));
+                self.regex_bytes = self.regex_bytes.saturating_add(whole.len());
+                if self.regex_bytes <= self.limits.compiled_bytes {
+                    self.regexes.entry(directory.into()).or_default().push((order, whole));
+                }
             }
         }
         let labels = &mut self.matcher.labels;
@@ -179,6 +190,9 @@ impl<'l> Builder<'l> {
     pub(super) fn build(self, substitutions: Substitutions) -> Result<Labels, BootError> {
         let limit = self.limits.compiled_bytes;
         let too_complex = || BootError::TooComplex(limit);
+        if self.regex_bytes > limit {
+            return Err(too_complex());
+        }
         let mut matcher = self.matcher;
         let mut left = limit;
         for (directory, rules) in self.regexes {

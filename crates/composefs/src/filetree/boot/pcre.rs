@@ -125,8 +125,15 @@ impl<'p> Translation<'p> {
 
     fn class(&mut self, negated: bool, class: &Class) {
         self.out.push_str(if negated { "[^" } else { "[" });
-        for (byte, _) in class.0.iter().enumerate().filter(|(_, has)| **has) {
-            let _ = write!(self.out, "\\x{byte:02x}");
+        // As ranges: a byte each would be hundreds of times what `\D` is.
+        let mut next = 0_u8;
+        for run in class.0.chunk_by(|one, other| one == other) {
+            let (first, length) = (next, u8::try_from(run.len().saturating_sub(1)).unwrap_or(u8::MAX));
+            let last = first.saturating_add(length);
+            next = last.wrapping_add(1);
+            if run.first() == Some(&true) {
+                let _ = write!(self.out, "\\x{first:02x}-\\x{last:02x}");
+            }
         }
         self.out.push(']');
         self.atom = true;

@@ -3,6 +3,11 @@
 use super::SpecFault;
 use crate::filetree::InodeKind;
 
+/// The longest expression. Compiled it takes some hundred times as much, and a path has no more bytes.
+const REGEX_MAX: usize = 4096;
+/// The longest label, which every file that matches gets a copy of; that of the kernel's own interface.
+const LABEL_MAX: usize = 4096;
+
 /// What a line says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spec<'l> {
@@ -41,6 +46,12 @@ pub(super) fn parse(line: &str) -> Result<Spec<'_>, SpecFault> {
     }
     if fields.next().is_some() {
         return Err(SpecFault::Trailing);
+    }
+    if regex.len() > REGEX_MAX {
+        return Err(SpecFault::LongRegex(regex.len()));
+    }
+    if label.len() > LABEL_MAX {
+        return Err(SpecFault::LongLabel(label.len()));
     }
     Ok(Spec { regex, kind, label: (label != "<<none>>").then_some(label) })
 }

@@ -121,6 +121,25 @@ fn limits_hold() {
     assert!(matches!(refused(BootLimits::default().compiled_bytes(10)), BootError::TooComplex(10)));
     let mut tree = with_policy("/((a{1000}){1000}){1000} a\n");
     assert!(matches!(transform(&mut tree), Err(BootError::TooComplex(_))));
+    for (line, fault) in [
+        (format!("/{} a", "\\D".repeat(2048)), SpecFault::LongRegex(4097)),
+        (format!("/a {}", "l".repeat(4097)), SpecFault::LongLabel(4097)),
+    ] {
+        let error = transform(&mut with_policy(&line)).unwrap_err();
+        assert!(matches!(error, BootError::Line { source, .. } if source == fault), "{line}");
+    }
+}
+
+/// A class was translated to each of its bytes, so that a policy of 16 MiB became one of gigabytes.
+#[test]
+fn translated_classes_stay_short() {
+    let translated = super::pcre::translate("\\D[^a-c\\d]\\Q.\\E").unwrap();
+    assert_eq!(translated, "[\\x00-\\x2f\\x3a-\\xff][^\\x30-\\x39\\x61-\\x63]\\x2e");
+    let line = format!("/{}\\Qx\\E a\n", "\\D".repeat(2000));
+    assert!(transform(&mut with_policy(&line)).is_ok());
+    let limits = BootLimits::default().compiled_bytes(10_000);
+    let error = boot_transform(&mut with_policy(&line), &mut |_, _| unreachable!(), &limits).unwrap_err();
+    assert!(matches!(error, BootError::TooComplex(_)));
 }
 
 #[test]
