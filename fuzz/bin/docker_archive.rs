@@ -4,4 +4,9 @@
 #[path = "../fuzz_targets/docker_archive.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+composefs_fuzz::program!(target::run, |data, dice| composefs_fuzz::json::change_one(
+    data,
+    dice,
+    0,
+    Some(b'\n')
+));

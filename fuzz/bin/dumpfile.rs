@@ -4,4 +4,4 @@
 #[path = "../fuzz_targets/dumpfile.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+composefs_fuzz::program!(target::run, |data, dice| composefs_fuzz::words::DUMPFILE.change(data, dice));

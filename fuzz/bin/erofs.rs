@@ -4,4 +4,4 @@
 #[path = "../fuzz_targets/erofs.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+composefs_fuzz::program!(target::run, composefs_fuzz::erofs::change);

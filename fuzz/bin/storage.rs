@@ -4,4 +4,4 @@
 #[path = "../fuzz_targets/storage.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+composefs_fuzz::program!(target::run, |data, dice| composefs_fuzz::json::change_one(data, dice, b'\n', None));

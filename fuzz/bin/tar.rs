@@ -4,4 +4,4 @@
 #[path = "../fuzz_targets/tar.rs"]
 mod target;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
+composefs_fuzz::program!(target::run, composefs_fuzz::tar::change);

@@ -25,6 +25,10 @@ targets! {
     rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
+    pax: "../../../fuzz/fuzz_targets/pax.rs",
+    headers: "../../../fuzz/fuzz_targets/headers.rs",
+    contexts: "../../../fuzz/fuzz_targets/contexts.rs",
+    storage_conf: "../../../fuzz/fuzz_targets/storage_conf.rs",
     storage: "../../../fuzz/fuzz_targets/storage.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",
 }
