@@ -253,6 +253,12 @@ pub enum Error {
     /// A tag or digest that is not in the repository.
     #[error("OCI reference not found: {0}")]
     NotFound(String),
+    /// Others collected garbage again and again while a pull waited for its data, and took what had come.
+    #[error("what was fetched was collected by others {rounds} times in a row")]
+    Collected {
+        /// How often it was fetched.
+        rounds: u32,
+    },
     /// A splitstream that cannot be built or read on.
     #[error("stream {subject}")]
     Stream {
@@ -447,6 +453,7 @@ impl Error {
                 "free some space; `cfsctl gc` removes what no tag needs; --no-space-check tries it nevertheless"
                     .to_owned(),
             ),
+            Self::Collected { .. } => Some("pull again while nobody runs `gc`".to_owned()),
             Self::NotSealed => Some("`cfsctl oci seal` binds an image to its config".to_owned()),
             Self::Daemon { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Some(

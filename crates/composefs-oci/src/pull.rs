@@ -5,10 +5,12 @@
 
 mod options;
 mod space;
+mod asked;
 mod plan;
 mod present;
 mod layers;
 mod platforms;
+mod fetch;
 
 pub use options::{ImageBuild, Platforms, PullOptions, SpaceCheck};
 pub use plan::{LayerState, PlannedLayer, PullPlan};
@@ -20,7 +22,7 @@ use composefs::{
     erofs::FormatVersion,
     filetree::XattrMode,
     progress::{Event, Observer},
-    repo::{Commit, IngestStats, Repository, Writer},
+    repo::{Commit, IngestStats, Repository, Session, Writer},
     splitstream::ContentType,
 };
 
@@ -35,6 +37,8 @@ use crate::{
     transport::Source,
 };
 
+use fetch::Fetched;
+use layers::Context;
 use plan::PlannedConfig;
 
 /// What a pull brought.
@@ -75,10 +79,12 @@ pub fn pull(
 ) -> Result<Pulled, Error> {
     let span = tracing::info_span!("pull", reference = %source.describe());
     let _entered = span.enter();
-    PullPlan::new(Some(writer), source, options, observer)
+    // Held but for the time the medium is waited for.
+    let session = writer.session()?;
+    PullPlan::within(Some(&session), Some(writer), source, options, observer)
         .and_then(|plan| {
             plan.check_space(writer.path(), observer)?;
-            apply(plan, writer, source, observer)
+            apply(plan, &session, writer, source, observer)
         })
         .map_err(|error| match error {
             Error::Cancelled { .. } => error,
@@ -88,37 +94,38 @@ pub fn pull(
         })
 }
 
-/// Does what was planned, with the repository as it was for the plan: the same writer kept it.
+/// Does what was planned: has the layers here, and from there on keeps the lock until everything has its name.
 fn apply(
     mut plan: PullPlan,
+    session: &Session,
     writer: &Writer,
     source: &dyn Source,
     observer: &dyn Observer,
 ) -> Result<Pulled, Error> {
-    if plan.options.cancel.is_cancelled() {
+    let options = plan.options.clone();
+    if options.cancel.is_cancelled() {
         return Err(Error::Cancelled { kept: 0 });
     }
     let pieces = plan.layers_to_come().count() as u64;
     if pieces > 0 {
         observer.event(&Event::Plan { what: "layer", pieces, bytes: plan.layer_bytes_to_come() });
     }
+    let context = Context { writer, session, source, options: &options, observer };
     let mut commit = writer.begin();
-    let index = plan.index.take();
-    let children = match &index {
-        Some(index) => Some(platforms::import(writer, source, index, &plan.options, &mut commit, observer)?),
+    let fetched = fetch::fetch(&context, &mut plan, &mut commit)?;
+    let children = match &plan.index {
+        Some(index) => Some(platforms::assemble(writer, index, &fetched.foreign, &mut commit)?),
         None => None,
     };
-    if let Some(children) = &children {
-        plan.unpack_from(&children.packed);
-    }
     let mut pulled = match plan.whole.take() {
         Some(found) => {
             plan.layers.iter().for_each(|layer| layers::skipped(layer, observer));
+            layers::register(&mut commit, &fetched.fresh);
             found
         }
-        None => Pull { writer, source, plan: &plan, observer }.run(&mut commit)?,
+        None => Pull { context: &context, plan: &plan, fetched: &fetched }.run(&mut commit)?,
     };
-    if let (Some(index), Some(children)) = (&index, &children) {
+    if let (Some(index), Some(children)) = (&plan.index, &children) {
         platforms::store(writer, index, children, pulled.manifest_stream, &mut commit)?;
         pulled.index = Some(index.digest().clone());
     }
@@ -162,42 +169,42 @@ fn keep_referrer(commit: &mut Commit<'_>, manifest: &Manifest) -> Result<(), Err
 }
 
 struct Pull<'a> {
-    writer: &'a Writer,
-    source: &'a dyn Source,
+    context: &'a Context<'a>,
     plan: &'a PullPlan,
-    observer: &'a dyn Observer,
+    fetched: &'a Fetched,
 }
 
 impl Pull<'_> {
     fn run(&self, commit: &mut Commit<'_>) -> Result<Pulled, Error> {
-        let PullPlan { layers: planned, options, .. } = self.plan;
-        let imported = layers::import(self.writer, self.source, planned, options, commit, self.observer)?;
-        match self.assemble(&imported, commit) {
+        let fresh = &self.fetched.fresh;
+        match self.assemble(commit) {
             Ok(pulled) => {
-                layers::register(commit, &imported.fresh);
+                layers::register(commit, fresh);
                 Ok(pulled)
             }
             Err(error) => {
                 // The layers are whole, whatever became of the image; one that breaks every image gets no name.
                 let bad =
                     error.unmergeable().map(|key| ident::layer(&DiffId::new(key.clone()))).transpose()?;
-                let whole = imported.fresh.iter().filter(|(name, _)| Some(name) != bad.as_ref());
-                layers::keep(commit, &whole.cloned().collect::<Vec<_>>());
+                let whole = fresh.iter().filter(|(name, _)| Some(name) != bad.as_ref());
+                layers::keep(self.context, commit, &whole.cloned().collect::<Vec<_>>());
                 Err(error)
             }
         }
     }
 
     /// Builds and stores the images and the streams of the documents.
-    fn assemble(&self, imported: &layers::Imported, commit: &mut Commit<'_>) -> Result<Pulled, Error> {
+    fn assemble(&self, commit: &mut Commit<'_>) -> Result<Pulled, Error> {
+        let Context { writer, observer, .. } = *self.context;
+        let imported = self.fetched;
         let PullPlan { manifest, layers: planned, options, .. } = self.plan;
         let PlannedConfig { digest: config_digest, bytes: config_bytes, old: old_config, .. } =
             &self.plan.config;
         let mut refs: Vec<(String, ObjectId)> =
             planned.iter().zip(&imported.streams).map(|(layer, id)| (layer.key.to_string(), *id)).collect();
         let layer_refs = refs.clone();
-        let config_object = self.writer.store_bytes(config_bytes)?.id;
-        let manifest_object = self.writer.store_bytes(manifest.bytes())?.id;
+        let config_object = writer.store_bytes(config_bytes)?.id;
+        let manifest_object = writer.store_bytes(manifest.bytes())?.id;
 
         let mut images = Vec::new();
         if manifest.is_container() && options.image == ImageBuild::Build {
@@ -207,14 +214,14 @@ impl Pull<'_> {
                 .map(|(layer, id)| (DiffId::new(layer.key.clone()), *id))
                 .collect();
             let rootfs = RootfsOptions::default().mode(options.mode).xattrs(XattrMode::default());
-            let tree = tree(self.writer, config_digest, &layers, &rootfs)?;
-            images = store_images(self.writer, &tree, &options.formats_for(self.writer), self.observer)?;
+            let tree = tree(writer, config_digest, &layers, &rootfs)?;
+            images = store_images(writer, &tree, &options.formats_for(writer), observer)?;
         }
-        refs.extend(image_refs(self.writer, &images, old_config.as_ref())?);
+        refs.extend(image_refs(writer, &images, old_config.as_ref())?);
 
         let config_stream =
             self.document(ContentType::OCI_CONFIG, &config_object, config_bytes.len(), &refs)?;
-        let config_id = self.writer.store_bytes(&config_stream)?.id;
+        let config_id = writer.store_bytes(&config_stream)?.id;
         let manifest_refs = |config: ObjectId| {
             let mut refs = vec![(ident::config_key(config_digest), config)];
             refs.extend(layer_refs.iter().cloned());
@@ -223,7 +230,7 @@ impl Pull<'_> {
         let size = manifest.bytes().len();
         let manifest_stream =
             self.document(ContentType::OCI_MANIFEST, &manifest_object, size, &manifest_refs(config_id))?;
-        let manifest_id = self.writer.store_bytes(&manifest_stream)?.id;
+        let manifest_id = writer.store_bytes(&manifest_stream)?.id;
         let verity = self.printed_verity(
             &manifest_object,
             &config_object,
@@ -259,7 +266,7 @@ impl Pull<'_> {
     ) -> Result<Vec<u8>, Error> {
         let stream = DocumentStream { content_type, object: *object, size: size as u64, named_refs: refs };
         stream
-            .build(self.writer.algorithm())
+            .build(self.context.writer.algorithm())
             .map_err(|source| Error::stream(format!("oci-manifest-{}", self.plan.manifest()), source))
     }
 
@@ -273,10 +280,11 @@ impl Pull<'_> {
         manifest_refs: &dyn Fn(ObjectId) -> Vec<(String, ObjectId)>,
     ) -> Result<ObjectId, Error> {
         let manifest = &self.plan.manifest;
-        if let Some(id) = self.writer.stream_entry(&ident::manifest(manifest.digest())?)? {
+        let writer = self.context.writer;
+        if let Some(id) = writer.stream_entry(&ident::manifest(manifest.digest())?)? {
             return Ok(id);
         }
-        let algorithm = self.writer.algorithm();
+        let algorithm = writer.algorithm();
         let config = self.document(ContentType::OCI_CONFIG, config_object, config_size, layer_refs)?;
         let config = composefs::digest::object_id_of(algorithm, &config);
         let size = manifest.bytes().len();

@@ -85,6 +85,12 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// Tells whether reading may take long for other reasons than its size, as over a network. Then nobody should hold
+    /// a lock meanwhile that others wait for.
+    fn waits(&self) -> bool {
+        self.gives_afresh()
+    }
+
     /// Finds the manifest that the reference and the platform mean.
     ///
     /// # Errors

@@ -301,6 +301,12 @@ pub enum Error {
         /// The repository.
         path: PathBuf,
     },
+    /// The repository was made anew while the lock was given up.
+    #[error("{}: the repository was made anew meanwhile", path.display())]
+    MadeAnew {
+        /// The repository.
+        path: PathBuf,
+    },
     /// The caller's output took no more.
     #[error("write output")]
     Output {

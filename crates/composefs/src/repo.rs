@@ -21,6 +21,7 @@ pub mod space;
 mod reach;
 mod fan_out;
 pub mod lease;
+pub mod session;
 pub mod gc;
 pub mod check;
 
@@ -33,6 +34,7 @@ pub use gc::{GcOptions, GcPlan, GcReport};
 pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
 pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
+pub use session::Session;
 pub use space::FreeSpace;
 pub use store::{ObjectFile, ObjectWriter, Stored};
 

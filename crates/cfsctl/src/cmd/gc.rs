@@ -53,6 +53,7 @@ impl Gc {
             unreadable = texts(&plan.unreadable);
             match self.json {
                 true => ui::json::print(&serde_json::json!({"version": 1, "dry_run": true, "plan": plan}))?,
+                false if !unreadable.is_empty() && !self.force => {}
                 false => writeln!(ui::out(), "Dry run (no files deleted):\n{plan}")?,
             }
         } else {
@@ -69,8 +70,12 @@ impl Gc {
                     "images_pruned": report.images_pruned,
                     "streams_pruned": report.streams_pruned,
                     "mounts_reaped": report.mounts_reaped,
+                    "pulls_reaped": report.pulls_reaped,
                     "temporaries_removed": report.temporaries_removed,
+                    "unreadable": unreadable,
                 }))?,
+                // Totals are what is said when it is done.
+                false if !unreadable.is_empty() && !self.force => {}
                 false => writeln!(ui::out(), "{report}")?,
             }
         }

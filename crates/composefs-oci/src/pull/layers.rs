@@ -12,7 +12,7 @@ use composefs::{
     digest::ObjectId,
     name::StreamName,
     progress::{Event, Observer},
-    repo::{Commit, IngestStats, PoolOptions, StorePool, Writer},
+    repo::{Commit, IngestStats, PoolOptions, Session, StorePool, Writer},
     splitstream::ContentType,
 };
 
@@ -31,6 +31,7 @@ use crate::{
 use super::{
     PullOptions,
     plan::{LayerKind, LayerState, PlannedLayer},
+    present,
 };
 
 /// After this long, layers that are done are made durable though others are still coming.
@@ -46,15 +47,18 @@ pub(super) struct Imported {
     pub(super) objects: IngestStats,
     pub(super) inlined_bytes: u64,
     /// Those that have no entry yet.
-    pub(super) fresh: Vec<(StreamName, ObjectId)>,
+    pub(super) fresh: Fresh,
 }
+
+/// Layers that are stored and have no entry yet.
+pub(super) type Fresh = Vec<(StreamName, ObjectId)>;
 
 /// What the importing threads share.
 struct Shared<'p> {
     /// Still to do, the largest last.
     queue: Vec<&'p PlannedLayer>,
     done: BTreeMap<StreamName, ObjectId>,
-    fresh: Vec<(StreamName, ObjectId)>,
+    fresh: Fresh,
     /// How many were finished.
     finished: usize,
     running: usize,
@@ -63,19 +67,29 @@ struct Shared<'p> {
     error: Option<Error>,
 }
 
-/// Has every planned layer in the repository. When one fails, those that are whole get their entries.
+/// What all layers of a pull have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) writer: &'a Writer,
+    pub(super) session: &'a Session,
+    pub(super) source: &'a dyn Source,
+    pub(super) options: &'a PullOptions,
+    pub(super) observer: &'a dyn Observer,
+}
+
+/// Has every planned layer in the repository. When one fails, those that are whole get their entries, and so do the
+/// ones in `fresh`, which came before.
 pub(super) fn import(
-    writer: &Writer,
-    source: &dyn Source,
+    context: &Context<'_>,
     layers: &[PlannedLayer],
-    options: &PullOptions,
+    fresh: Fresh,
     commit: &mut Commit<'_>,
-    observer: &dyn Observer,
 ) -> Result<Imported, Error> {
+    let Context { writer, options, observer, .. } = *context;
     let mut shared = Shared {
         queue: Vec::new(),
         done: BTreeMap::new(),
-        fresh: Vec::new(),
+        fresh,
         finished: 0,
         running: 0,
         objects: IngestStats::default(),
@@ -99,10 +113,10 @@ pub(super) fn import(
     shared.queue.sort_by_key(|layer| layer.descriptor.size());
     if !shared.queue.is_empty() {
         let pool = StorePool::new(writer, PoolOptions::default().threads(options.jobs))?;
-        shared = run(writer, source, &pool, shared, options, commit, observer);
+        shared = run(context, &pool, shared, commit);
         drop(pool);
         if let Some(error) = shared.error.take() {
-            keep(commit, &shared.fresh);
+            keep(context, commit, &shared.fresh);
             // Whatever a layer says that was stopped in the middle.
             let stopped = options.cancel.is_cancelled();
             return Err(if stopped { Error::Cancelled { kept: shared.finished } } else { error });
@@ -118,7 +132,7 @@ pub(super) fn import(
         })
         .collect::<Result<_, _>>()?;
     if options.cancel.is_cancelled() {
-        keep(commit, &shared.fresh);
+        keep(context, commit, &shared.fresh);
         return Err(Error::Cancelled { kept: shared.finished });
     }
     Ok(Imported {
@@ -142,11 +156,31 @@ pub(super) fn register(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)
 }
 
 /// Gives layers their entries at once, since the pull has failed. The error it failed with is the one to tell.
-pub(super) fn keep(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
-    register(commit, layers);
-    if let Err(error) = commit.checkpoint() {
+pub(super) fn keep(context: &Context<'_>, commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
+    if let Err(error) = checkpoint(context, commit, layers) {
         tracing::warn!(%error, "layers that were imported could not be kept");
     }
+}
+
+/// Gives layers their entries, durably, and keeps collectors from them. Those that are not whole any more get none: it
+/// is found out in the end.
+fn checkpoint(
+    context: &Context<'_>,
+    commit: &mut Commit<'_>,
+    layers: &[(StreamName, ObjectId)],
+) -> Result<(), Error> {
+    let Context { writer, session, .. } = *context;
+    session.with_lock(|| {
+        let mut whole = Vec::new();
+        for (name, id) in layers {
+            if session.releases() == 0 || present::is_whole(writer, id)? {
+                commit.stream(name.clone(), *id);
+                whole.push(name);
+            }
+        }
+        commit.checkpoint()?;
+        Ok(session.keep(whole)?)
+    })?
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -154,14 +188,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn run<'p>(
-    writer: &Writer,
-    source: &dyn Source,
+    context: &Context<'_>,
     pool: &StorePool,
     shared: Shared<'p>,
-    options: &PullOptions,
     commit: &mut Commit<'_>,
-    observer: &dyn Observer,
 ) -> Shared<'p> {
+    let options = context.options;
     let workers = options.jobs.clamp(1, shared.queue.len().max(1));
     let shared = Mutex::new(Shared { running: workers, ..shared });
     let changed = Condvar::new();
@@ -170,7 +202,7 @@ fn run<'p>(
             let spawned = std::thread::Builder::new().name("layer".to_owned()).spawn_scoped(scope, || {
                 let _running = Running { shared: &shared, changed: &changed };
                 while let Some(layer) = next(&shared) {
-                    let result = import_one(writer, source, pool, layer, options, observer);
+                    let result = import_one(context, pool, layer);
                     let mut shared = lock(&shared);
                     match result {
                         Ok(done) => {
@@ -207,13 +239,12 @@ fn run<'p>(
             if due && state.running > 0 && !state.fresh.is_empty() {
                 let fresh = std::mem::take(&mut state.fresh);
                 drop(state);
-                register(commit, &fresh);
-                let kept = commit.checkpoint();
+                let kept = checkpoint(context, commit, &fresh);
                 last = Instant::now();
                 state = lock(&shared);
                 if let Err(error) = kept {
                     // The others stop after the layer at hand.
-                    state.error.get_or_insert(error.into());
+                    state.error.get_or_insert(error);
                 }
             }
         }
@@ -246,14 +277,8 @@ struct Done {
     inlined_bytes: u64,
 }
 
-fn import_one(
-    writer: &Writer,
-    source: &dyn Source,
-    pool: &StorePool,
-    layer: &PlannedLayer,
-    options: &PullOptions,
-    observer: &dyn Observer,
-) -> Result<Done, Error> {
+fn import_one(context: &Context<'_>, pool: &StorePool, layer: &PlannedLayer) -> Result<Done, Error> {
+    let Context { writer, source, options, observer, .. } = *context;
     let descriptor = &layer.descriptor;
     let digest = digest_of(descriptor)?;
     let span = tracing::info_span!("layer", digest = %digest);

@@ -9,7 +9,7 @@ use composefs::{
     digest::ObjectId,
     name::StreamName,
     progress::{Event, Observer},
-    repo::Repository,
+    repo::{Repository, Session},
 };
 use oci_spec::image::Descriptor;
 use serde::{Serialize, Serializer};
@@ -25,6 +25,7 @@ use crate::{
 
 use super::{
     Platforms, PullOptions, Pulled,
+    asked::Asked,
     platforms::{self, IndexPlan},
     present,
     space::Space,
@@ -44,6 +45,8 @@ pub struct PullPlan {
     pub(super) index: Option<IndexPlan>,
     pub(super) space: Space,
     pub(super) options: PullOptions,
+    /// What the session's count was when the repository was looked at.
+    pub(super) looked_at: u64,
 }
 
 /// The config of the image, which was read for the plan.
@@ -127,6 +130,18 @@ impl PlannedLayer {
         Ok(planned(kept.as_ref().unwrap_or(layer), LayerState::Comes))
     }
 
+    /// Looks again whether the layer is here, and where it comes from if not.
+    pub(super) fn look_again(&mut self, repo: &Repository) -> Result<(), Error> {
+        self.state = match present::stream(repo, &self.name, self.kind)? {
+            Some(stream) => LayerState::Here(stream),
+            None => match packed(repo, &self.descriptor)? {
+                Some(object) if self.kind != LayerKind::Packed => LayerState::Packed(object),
+                _ => LayerState::Comes,
+            },
+        };
+        Ok(())
+    }
+
     /// Returns the descriptor of the blob that is or was fetched.
     #[must_use]
     pub const fn descriptor(&self) -> &Descriptor {
@@ -161,6 +176,19 @@ impl PullPlan {
         options: &PullOptions,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
+        let session = repo.map(Repository::session).transpose()?;
+        Self::within(session.as_ref(), repo, source, options, observer)
+    }
+
+    /// Finds out what a pull would do, without the session's lock while the medium is asked.
+    pub(super) fn within(
+        session: Option<&Session>,
+        repo: Option<&Repository>,
+        source: &dyn Source,
+        options: &PullOptions,
+        observer: &dyn Observer,
+    ) -> Result<Self, Error> {
+        let source = &Asked { source, session };
         // A name no file can have must fail before the work, not after it.
         options.tag.as_deref().map(ident::tag).transpose()?;
         let chosen = source.manifest(&options.platform)?;
@@ -175,6 +203,7 @@ impl PullPlan {
             .map_err(|source| Error::model(&digest, source))?;
         let stored = repo.and_then(|repo| StoredImage::open(repo, &digest).ok());
         let config = PlannedConfig::new(repo, source, &manifest, stored.as_ref())?;
+        let looked_at = session.map_or(0, Session::releases);
         let layers = layers(repo, source, &manifest, &config)?;
         let whole = match (repo, &stored) {
             (Some(repo), Some(image)) => present::whole(repo, image, &layers, options)?,
@@ -188,9 +217,9 @@ impl PullPlan {
             Platforms::All => platforms::plan(repo, source, &digest, observer)?,
         };
         let reference = source.describe();
+        let space = Space::default();
         let options = options.clone();
-        let mut plan =
-            Self { reference, manifest, config, layers, whole, index, space: Space::default(), options };
+        let mut plan = Self { reference, manifest, config, layers, whole, index, space, options, looked_at };
         plan.space = Space::of(&plan, source, repo);
         Ok(plan)
     }

@@ -28,7 +28,6 @@ use crate::{
 };
 
 use super::{
-    PullOptions, layers,
     plan::{LayerKind, LayerState, PlannedLayer},
     present,
 };
@@ -70,13 +69,8 @@ struct Foreign {
     layers: Vec<PlannedLayer>,
 }
 
-/// The images of an index, all here but for the native one.
-pub(super) struct Children {
-    /// Manifests' streams in the index's order; `None` for the native one.
-    streams: Vec<(ManifestDigest, Option<ObjectId>)>,
-    /// The objects of layers as shipped, by digest.
-    pub(super) packed: BTreeMap<Digest, ObjectId>,
-}
+/// Manifests' streams in the index's order; `None` for the native one.
+pub(super) type Children = Vec<(ManifestDigest, Option<ObjectId>)>;
 
 impl IndexPlan {
     /// Returns the digest of the index.
@@ -104,6 +98,25 @@ impl IndexPlan {
 
     pub(super) fn layers(&self) -> impl Iterator<Item = &PlannedLayer> {
         self.foreign().flat_map(|foreign| &foreign.layers)
+    }
+
+    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut PlannedLayer> {
+        self.children.iter_mut().flat_map(|child| match &mut child.state {
+            ChildState::Comes(foreign) => foreign.layers.as_mut_slice(),
+            _ => &mut [],
+        })
+    }
+
+    /// Tells whether the images that were here still are.
+    pub(super) fn still_holds(&self, repo: &Repository) -> Result<bool, Error> {
+        for child in &self.children {
+            if let ChildState::Here(stream) = &child.state
+                && here(repo, &child.digest)? != Some(*stream)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn config_bytes_to_come(&self) -> u64 {
@@ -347,40 +360,37 @@ fn store_document(
     stream.store(writer, Digest::sha256(bytes))
 }
 
-/// Has the images for other platforms in the repository, with entries in the commit.
-pub(super) fn import(
+/// Finds the objects of layers as shipped, by digest.
+pub(super) fn packed(
     writer: &Writer,
-    source: &dyn Source,
+    layers: &[PlannedLayer],
+    streams: &[ObjectId],
+) -> BTreeMap<Digest, ObjectId> {
+    let object = |(layer, stream): (&PlannedLayer, &ObjectId)| {
+        Some((layer.key.clone(), writer.open_stream(stream).ok()?.only_object().ok()?))
+    };
+    layers.iter().zip(streams).filter_map(object).collect()
+}
+
+/// Stores the documents of the images for other platforms, with entries in the commit. Their layers are here.
+pub(super) fn assemble(
+    writer: &Writer,
     plan: &IndexPlan,
-    options: &PullOptions,
+    streams: &BTreeMap<StreamName, ObjectId>,
     commit: &mut Commit<'_>,
-    observer: &dyn Observer,
 ) -> Result<Children, Error> {
-    let planned: Vec<PlannedLayer> = plan.layers().cloned().collect();
-    let imported = layers::import(writer, source, &planned, options, commit, observer)?;
-    layers::register(commit, &imported.fresh);
-    let streams: BTreeMap<StreamName, ObjectId> =
-        planned.iter().map(|layer| layer.name.clone()).zip(imported.streams).collect();
-    let mut packed = BTreeMap::new();
-    for layer in &planned {
-        if let Some(stream) = streams.get(&layer.name)
-            && let Ok(object) = writer.open_stream(stream)?.only_object()
-        {
-            packed.insert(layer.key.clone(), object);
-        }
-    }
-    let mut children = Children { streams: Vec::new(), packed };
+    let mut children = Vec::new();
     for child in &plan.children {
         let stream = match &child.state {
             ChildState::Native => None,
             ChildState::Here(stream) => Some(*stream),
             ChildState::Comes(foreign) => {
-                let stream = foreign.store(writer, &streams, commit)?;
+                let stream = foreign.store(writer, streams, commit)?;
                 commit.stream(ident::manifest(&child.digest)?, stream);
                 Some(stream)
             }
         };
-        children.streams.push((child.digest.clone(), stream));
+        children.push((child.digest.clone(), stream));
     }
     Ok(children)
 }
@@ -389,12 +399,11 @@ pub(super) fn import(
 pub(super) fn store(
     writer: &Writer,
     plan: &IndexPlan,
-    children: &Children,
+    children: &[(ManifestDigest, Option<ObjectId>)],
     native: ObjectId,
     commit: &mut Commit<'_>,
 ) -> Result<(), Error> {
     let refs: Vec<(String, ObjectId)> = children
-        .streams
         .iter()
         .map(|(digest, stream)| (ident::manifest_key(digest), stream.unwrap_or(native)))
         .collect();

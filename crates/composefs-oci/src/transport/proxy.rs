@@ -190,6 +190,10 @@ impl Source for Proxy {
         Ok(Chosen { bytes: session.manifest.bytes().to_vec(), digest, warning: self.warning.clone() })
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn kept_as(&self, layer: &Descriptor) -> Result<Option<Descriptor>, Error> {
         let session = self.current()?;
         let at = session.manifest.layers().iter().position(|there| there.digest() == layer.digest());

@@ -5,6 +5,7 @@ mod lab;
 
 mod archives;
 mod bootable;
+mod collections;
 mod damage;
 mod directories;
 mod docker;

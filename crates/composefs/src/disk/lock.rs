@@ -30,6 +30,12 @@ pub(crate) struct Locked {
 struct Users {
     writers: usize,
     sweeping: bool,
+    /// Those that say themselves when they need the lock; without any, it is always needed.
+    sessions: usize,
+    /// Of these, how many need it now.
+    pins: usize,
+    /// Whether the lock was given up, since no one needs it.
+    released: bool,
 }
 
 /// How long to wait for a lock.
@@ -100,6 +106,75 @@ impl Locked {
         users.writers = users.writers.saturating_sub(1);
     }
 
+    /// Counts one more session, which needs the lock for now.
+    ///
+    /// # Errors
+    /// [`Error::InUseHere`] while a handle of this descriptor sweeps, [`Error::Io`] if another session has given the
+    /// lock up and it cannot be taken again.
+    pub(crate) fn begin_session(&self) -> Result<()> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if users.sweeping {
+            return Err(Error::InUseHere { path: self.path.clone() });
+        }
+        self.take_back(&mut users)?;
+        users.sessions = users.sessions.saturating_add(1);
+        users.pins = users.pins.saturating_add(1);
+        Ok(())
+    }
+
+    /// Counts one session less, which needs the lock (`pinned`) or has lost it.
+    pub(crate) fn end_session(&self, pinned: bool) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.sessions = users.sessions.saturating_sub(1);
+        users.pins = users.pins.saturating_sub(usize::from(pinned));
+        if users.sessions > 0 {
+            self.give_up(&mut users);
+        } else if let Err(error) = self.take_back(&mut users) {
+            // What is left is a handle that counts on the lock for as long as it lives.
+            tracing::warn!(path = %self.path.display(), %error, "shared lock was not taken back");
+        }
+    }
+
+    /// Says that a session needs the lock, and takes it if it was given up.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the session does without it then.
+    pub(crate) fn pin(&self) -> Result<()> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_back(&mut users)?;
+        users.pins = users.pins.saturating_add(1);
+        Ok(())
+    }
+
+    /// Says that a session does without the lock for now; the last one gives it up.
+    pub(crate) fn unpin(&self) {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.pins = users.pins.saturating_sub(1);
+        self.give_up(&mut users);
+    }
+
+    /// Gives the lock up unless a session needs it.
+    fn give_up(&self, users: &mut Users) {
+        if users.pins == 0 && !users.released {
+            // A lock that stays is no harm to anybody but to collectors, who wait.
+            match retry_interrupted(|| flock(&self.directory, FlockOperation::Unlock)) {
+                Ok(()) => users.released = true,
+                Err(error) => {
+                    tracing::debug!(path = %self.path.display(), %error, "shared lock was not given up");
+                }
+            }
+        }
+    }
+
+    /// Takes the lock that was given up. Others of this process wait meanwhile: they need it, too.
+    fn take_back(&self, users: &mut Users) -> Result<()> {
+        if users.released {
+            self.acquire(FlockOperation::LockShared, FlockOperation::NonBlockingLockShared, Wait::Forever)?;
+            users.released = false;
+        }
+        Ok(())
+    }
+
     /// Makes the lock exclusive. Not atomic: what was read before may have changed.
     ///
     /// # Errors
@@ -108,7 +183,7 @@ impl Locked {
     pub(crate) fn begin_sweeping(&self, wait: Wait) -> Result<()> {
         {
             let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-            if users.sweeping || users.writers > 0 {
+            if users.sweeping || users.writers > 0 || users.sessions > 0 {
                 return Err(Error::InUseHere { path: self.path.clone() });
             }
             users.sweeping = true;

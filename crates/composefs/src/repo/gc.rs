@@ -28,6 +28,7 @@ use super::{
     lease::{self, BootId},
     reach::Reach,
     refs::RefLink,
+    session::Sessions,
 };
 use crate::{
     digest::ObjectId,
@@ -91,6 +92,8 @@ pub struct Doomed {
     pub stream_refs: Vec<String>,
     /// Records of mounts of an earlier boot.
     pub mounts: Vec<String>,
+    /// Records of pulls that are no more.
+    pub pulls: Vec<String>,
     /// How many of the images' names lead nowhere already.
     pub broken_images: usize,
     /// How many of the streams' names lead nowhere already.
@@ -104,8 +107,10 @@ pub struct GcPlan {
     pub objects: Vec<Garbage>,
     /// The names to go.
     pub names: Doomed,
-    /// Temporary files that others left behind, paths below the repository.
+    /// Temporary files and records that others left behind, paths below the repository.
     pub temporaries: Vec<String>,
+    /// How many objects that nothing needs stay, since pulls that are at work may have stored them.
+    pub spared: usize,
     /// Names that are none of a repository, and stay.
     pub foreign: Vec<String>,
     /// What is reachable and cannot be read: nothing is known about what it needs.
@@ -179,12 +184,9 @@ impl Names {
     }
 
     /// Marks everything that refs and the roots of the options need.
-    fn mark(&self, repository: &Repository, options: &GcOptions, boot: &BootId, reach: &mut Reach) {
+    fn mark(&self, repository: &Repository, options: &GcOptions, now: &Now, reach: &mut Reach) {
         for category in Category::ALL {
-            let stale = |link: &RefLink| {
-                category == Category::Images
-                    && link.name_str().is_some_and(|name| lease::is_stale(name, boot))
-            };
+            let stale = |link: &RefLink| now.is_stale(category, link);
             let by_ref = self
                 .refs(category)
                 .iter()
@@ -215,7 +217,7 @@ impl Names {
     }
 
     /// Decides which names go, once everything is marked.
-    fn doomed(&self, repository: &Repository, boot: &BootId, reach: &Reach, sweep: bool) -> Result<Doomed> {
+    fn doomed(&self, repository: &Repository, now: &Now, reach: &Reach, sweep: bool) -> Result<Doomed> {
         let mut doomed = Doomed::default();
         for category in Category::ALL {
             let mut entries = Vec::new();
@@ -237,10 +239,11 @@ impl Names {
             let mut refs = Vec::new();
             for link in self.refs(category) {
                 let path = || path_text(&format!("{}/{}", category.directory(), layout::REFS), &link.name);
-                if category == Category::Images
-                    && link.name_str().is_some_and(|name| lease::is_stale(name, boot))
-                {
-                    doomed.mounts.push(path());
+                if now.is_stale(category, link) {
+                    match category {
+                        Category::Images => doomed.mounts.push(path()),
+                        Category::Streams => doomed.pulls.push(path()),
+                    }
                     continue;
                 }
                 let (Ok(target), Some(_)) = (&link.target, link.name_str()) else { continue };
@@ -265,6 +268,26 @@ impl Names {
     }
 }
 
+/// What records of mounts and pulls are measured by.
+struct Now {
+    boot: BootId,
+    sessions: Sessions,
+}
+
+impl Now {
+    fn read(repository: &Repository) -> Result<Self> {
+        Ok(Self { boot: BootId::current()?, sessions: Sessions::read(repository)? })
+    }
+
+    /// Tells whether a ref is the record of something that is over.
+    fn is_stale(&self, category: Category, link: &RefLink) -> bool {
+        link.name_str().is_some_and(|name| match category {
+            Category::Images => lease::is_stale(name, &self.boot),
+            Category::Streams => self.sessions.is_stale(name),
+        })
+    }
+}
+
 /// Joins a directory and a name for lists of paths.
 fn path_text(directory: &str, name: &[u8]) -> String {
     format!("{directory}/{}", String::from_utf8_lossy(name))
@@ -276,7 +299,7 @@ impl GcPlan {
     /// # Errors
     /// [`Error::NotFound`] for a root that is no entry, [`Error::Io`]. What cannot be read is in the plan.
     pub fn new(repository: &Repository, options: &GcOptions) -> Result<Self> {
-        let boot = BootId::current()?;
+        let now = Now::read(repository)?;
         let names = Names::read(repository)?;
         for root in &options.roots {
             if Category::ALL.iter().all(|category| names.entry(*category, root).is_none()) {
@@ -284,13 +307,14 @@ impl GcPlan {
             }
         }
         let mut reach = Reach::default();
-        names.mark(repository, options, &boot, &mut reach);
+        names.mark(repository, options, &now, &mut reach);
         let sweep = options.force || reach.unreadable().is_empty();
-        let doomed = names.doomed(repository, &boot, &reach, sweep)?;
+        let doomed = names.doomed(repository, &now, &reach, sweep)?;
         let mut plan = Self {
             objects: Vec::new(),
             names: doomed,
             temporaries: Vec::new(),
+            spared: 0,
             foreign: Vec::new(),
             unreadable: Vec::new(),
             held_back: Vec::new(),
@@ -298,13 +322,15 @@ impl GcPlan {
             names_read: names,
             reach,
         };
-        let found = garbage::find(repository, &plan.reach)?;
+        let found = garbage::find(repository, &plan.reach, now.sessions.since)?;
+        plan.spared = found.spared;
         plan.foreign = found.foreign;
         match sweep {
             true => plan.objects = found.objects,
             false => plan.held_back = found.objects,
         }
         plan.find_temporaries(repository)?;
+        plan.temporaries.extend(now.sessions.dead);
         plan.unreadable = plan.reach.take_unreadable();
         Ok(plan)
     }

@@ -16,6 +16,12 @@ pub(crate) const OBJECTS: &str = "objects";
 pub(crate) const REFS: &str = "refs";
 /// The first component of refs that are records of mounts, below `images/refs/`.
 pub const MOUNTS: &str = "x-mounts";
+/// The first component of refs that are records of pulls at work, below `streams/refs/`.
+pub const PULLS: &str = "x-pulls";
+/// The directory for what only we know of; others never look at it.
+pub(crate) const BESIDE: &str = ".cfs";
+/// The directory in it with a file for each pull at work.
+pub(crate) const BESIDE_PULLS: &str = "pulls";
 
 /// Returns the target of an entry's symlink: `../objects/xx/rest`.
 pub(crate) fn entry_target(id: &ObjectId) -> String {

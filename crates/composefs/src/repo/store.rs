@@ -84,6 +84,11 @@ impl State {
     pub(super) const fn modes(&self) -> Modes {
         self.modes
     }
+
+    /// Forgets what was stored or checked: a collector may have been here.
+    pub(super) fn forget(&self) {
+        self.seen.clear();
+    }
 }
 
 impl Drop for State {
@@ -115,6 +120,12 @@ impl Seen {
     fn insert(&self, id: &ObjectId) {
         if let Some((shard, key)) = self.locate(id) {
             shard.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
+    }
+
+    fn clear(&self) {
+        for shard in &self.0 {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 }

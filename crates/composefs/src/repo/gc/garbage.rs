@@ -10,7 +10,11 @@ use std::{
 use rustix::fs::FileType;
 
 use super::{
-    super::{Repository, fan_out, layout, reach::Reach},
+    super::{
+        Repository, fan_out, layout,
+        reach::Reach,
+        session::{Time, changed},
+    },
     Garbage, path_text,
 };
 use crate::{
@@ -29,10 +33,13 @@ pub(super) struct Found {
     pub(super) objects: Vec<Garbage>,
     /// Names that are none of an object's, sorted paths below the repository.
     pub(super) foreign: Vec<String>,
+    /// How many objects nothing needs and yet stay, since they are new.
+    pub(super) spared: usize,
 }
 
-/// Looks at all objects, on all cores: with nothing to do this is most of a collection.
-pub(super) fn find(repository: &Repository, reach: &Reach) -> Result<Found> {
+/// Looks at all objects, on all cores: with nothing to do this is most of a collection. What was named, or changed
+/// otherwise, since `spare` is no garbage.
+pub(super) fn find(repository: &Repository, reach: &Reach, spare: Option<Time>) -> Result<Found> {
     let Some(objects) = repository.objects()? else { return Ok(Found::default()) };
     let path = repository.path_of(layout::OBJECTS);
     let mut found = Found::default();
@@ -47,10 +54,11 @@ pub(super) fn find(repository: &Repository, reach: &Reach) -> Result<Found> {
     }
     let all = Mutex::new(found);
     fan_out::each(&prefixes, fan_out::processors(), |prefix| {
-        let mut part = look(repository, objects, &path, prefix, reach)?;
+        let mut part = look(repository, objects, &path, prefix, (reach, spare))?;
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         all.objects.append(&mut part.objects);
         all.foreign.append(&mut part.foreign);
+        all.spared = all.spared.saturating_add(part.spared);
         Ok(())
     })?;
     let mut found = all.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +77,7 @@ fn look(
     objects: BorrowedFd<'_>,
     path: &Path,
     prefix: &CString,
-    reach: &Reach,
+    (reach, spare): (&Reach, Option<Time>),
 ) -> Result<Found> {
     let mut found = Found::default();
     let Some(directory) = beneath::open_directory(objects, path, [prefix.as_bytes()])? else {
@@ -94,6 +102,9 @@ fn look(
             return;
         }
         match beneath::stat(&directory, name) {
+            Ok(Some(stat)) if spare.is_some_and(|since| changed(&stat) >= since) => {
+                found.spared = found.spared.saturating_add(1);
+            }
             Ok(Some(stat)) => found.objects.push(Garbage { id, size: beneath::size(&stat) }),
             Ok(None) => {}
             Err(errno) => failed = Err(repository.object_error(Step::Stat, &id, errno.into())),

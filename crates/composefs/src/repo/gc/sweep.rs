@@ -11,8 +11,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    super::{Sweeper, fan_out, layout, lease::BootId, reach::Unreadable},
-    Garbage, GcPlan, Names, write_totals,
+    super::{Sweeper, fan_out, layout, reach::Unreadable},
+    Garbage, GcPlan, Names, Now, write_totals,
 };
 use crate::{
     disk::{barrier, beneath, publish},
@@ -33,6 +33,8 @@ pub struct GcReport {
     pub streams_pruned: usize,
     /// How many records of earlier mounts were removed.
     pub mounts_reaped: usize,
+    /// How many records of earlier pulls were removed.
+    pub pulls_reaped: usize,
     /// How many temporary files of others were removed.
     pub temporaries_removed: usize,
     /// What could not be read; objects were swept only by force then.
@@ -63,29 +65,33 @@ impl GcPlan {
     /// # Errors
     /// [`Error::Io`]. What was removed before the error was garbage; names never outlive their objects.
     pub fn apply(mut self, sweeper: &Sweeper, observer: &dyn Observer) -> Result<GcReport> {
-        let boot = BootId::current()?;
+        let now = Now::read(sweeper)?;
         let names = Names::read(sweeper)?;
         // What could not be read may have been mended since; then what it needs must be known before a sweep.
         if names != self.names_read || !self.unreadable.is_empty() {
-            names.mark(sweeper, &self.options, &boot, &mut self.reach);
+            names.mark(sweeper, &self.options, &now, &mut self.reach);
             self.unreadable = self.reach.take_unreadable();
         }
         let sweep = self.options.force || self.unreadable.is_empty();
-        let doomed = names.doomed(sweeper, &boot, &self.reach, sweep)?;
+        let doomed = names.doomed(sweeper, &now, &self.reach, sweep)?;
         let mut report = GcReport {
             images_pruned: doomed.images.len().saturating_add(doomed.image_refs.len()),
             streams_pruned: doomed.streams.len().saturating_add(doomed.stream_refs.len()),
             mounts_reaped: doomed.mounts.len(),
+            pulls_reaped: doomed.pulls.len(),
             ..GcReport::default()
         };
         // Refs before entries before objects, each durable before the next.
-        remove_paths(sweeper, [doomed.image_refs, doomed.stream_refs, doomed.mounts].concat())?;
+        remove_paths(sweeper, [doomed.image_refs, doomed.stream_refs, doomed.mounts, doomed.pulls].concat())?;
         remove_paths(sweeper, [doomed.images, doomed.streams].concat())?;
         if sweep {
             self.objects.append(&mut self.held_back);
             self.objects.retain(|garbage| !self.reach.is_live(&garbage.id));
             (report.objects_removed, report.bytes) = remove_objects(sweeper, &self.objects, observer)?;
         }
+        // What was left behind may have got an owner, who waited for us to look.
+        let beside = format!("{}/", layout::BESIDE);
+        self.temporaries.retain(|path| !path.starts_with(&beside) || now.sessions.is_dead_record(path));
         report.temporaries_removed = self.temporaries.len();
         remove_paths(sweeper, self.temporaries)?;
         report.unreadable = self.unreadable;

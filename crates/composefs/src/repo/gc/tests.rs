@@ -43,10 +43,12 @@ fn a_plan_as_a_document() {
     "image_refs": [],
     "stream_refs": [],
     "mounts": [],
+    "pulls": [],
     "broken_images": 0,
     "broken_streams": 0
   }},
   "temporaries": [],
+  "spared": 0,
   "foreign": [],
   "unreadable": [
     "{blob}: stream {blob}"
