@@ -7,6 +7,7 @@ pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod progress;
 pub(crate) mod prompt;
+pub(crate) mod path;
 pub(crate) mod size;
 pub(crate) mod table;
 

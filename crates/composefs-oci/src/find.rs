@@ -3,12 +3,17 @@
 //! # Format
 //! `docs/formats/cli.md`, sections 3 and 6.
 
-use composefs::{digest::ObjectId, erofs::FormatVersion, error::Category, repo::Repository};
+use composefs::{
+    digest::ObjectId, erofs::FormatVersion, error::Category, filetree::FileTree, repo::Repository,
+};
 
 use crate::{
+    boot,
     digest::{ConfigDigest, Digest, DigestError, ManifestDigest},
     error::Error,
-    ident, seal,
+    ident,
+    rootfs::{self, RootfsOptions},
+    seal,
     stored::{StoredConfig, StoredImage, tags},
 };
 
@@ -158,6 +163,43 @@ pub fn mountable(
         Err(Error::NotFound(_)) => Err(Error::NotFound(name.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Reads the tree of what a name means: of its image as [`mountable`] finds it, else, of an image pulled without one,
+/// of its layers.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Merge`], [`Error::Damaged`], what reading gives.
+pub fn tree(
+    repo: &Repository,
+    name: &Name,
+    version: FormatVersion,
+    kind: ImageKind,
+) -> Result<FileTree, Error> {
+    let id = match mountable(repo, name, version, kind) {
+        Ok(id) => id,
+        Err(Error::NoImage(_)) => {
+            let options = RootfsOptions::default();
+            let stored = match image(repo, name) {
+                Ok(image) => image.config().clone(),
+                Err(Error::NotFound(_)) => config(repo, name, None)?,
+                Err(error) => return Err(error),
+            };
+            let make = match kind {
+                ImageKind::Root => rootfs::tree,
+                ImageKind::Boot => boot::boot_tree,
+            };
+            return make(repo, stored.digest(), &stored.layers()?, &options);
+        }
+        // An image of the repository, by id or ref.
+        Err(Error::NotFound(_)) => {
+            repo.resolve_image(&name.to_string()).map(|found| found.id).map_err(|error| {
+                if error.is_missing() { Error::NotFound(name.to_string()) } else { error.into() }
+            })?
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(composefs::image::tree(repo, &id)?)
 }
 
 /// A composefs image that a config names.

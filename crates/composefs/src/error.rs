@@ -60,6 +60,14 @@ pub enum Step {
     MeasureVerity,
     /// Reading extended attributes.
     ReadXattrs,
+    /// Making a file.
+    Create,
+    /// Setting owner and group.
+    SetOwner,
+    /// Setting extended attributes.
+    SetXattrs,
+    /// Setting the time of modification.
+    SetTime,
     /// Starting a thread.
     StartThread,
 }
@@ -86,6 +94,10 @@ impl fmt::Display for Step {
             Self::EnableVerity => "enable fs-verity",
             Self::MeasureVerity => "measure fs-verity",
             Self::ReadXattrs => "read extended attributes",
+            Self::Create => "create",
+            Self::SetOwner => "set owner",
+            Self::SetXattrs => "set extended attributes",
+            Self::SetTime => "set time",
             Self::StartThread => "start thread",
         })
     }
@@ -348,6 +360,15 @@ pub enum Error {
         /// The path below `refs/`.
         name: String,
     },
+    /// Something is there that would have to be replaced.
+    #[error("{}: is there already", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
     /// A function of the caller failed.
     #[error(transparent)]
     Caller(Box<dyn std::error::Error + Send + Sync>),

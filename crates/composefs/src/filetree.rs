@@ -11,6 +11,8 @@
 pub mod inode;
 pub mod edit;
 pub mod walk;
+pub mod resolve;
+pub mod diff;
 pub mod xattr;
 pub mod transform;
 pub mod boot;

@@ -19,6 +19,7 @@ pub mod disk;
 pub mod repo;
 pub mod scan;
 pub mod image;
+pub mod extract;
 pub mod mount;
 pub mod v0_3;
 

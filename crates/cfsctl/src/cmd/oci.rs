@@ -1,9 +1,12 @@
 //! The OCI verbs; dispatch only.
 
+mod cat;
 mod compute_id;
 mod copy;
 mod create_image;
+mod diff;
 mod dump;
+mod extract;
 mod fsck;
 mod images;
 mod import_layer;
@@ -11,6 +14,7 @@ mod inspect;
 mod layer;
 mod linked_images;
 mod login;
+mod ls;
 mod ls_layer;
 mod mount;
 mod pull;
@@ -18,6 +22,7 @@ mod registry_args;
 mod rootfs_args;
 mod seal;
 mod tag;
+mod tree_args;
 
 use std::process::ExitCode;
 
@@ -31,6 +36,10 @@ pub(crate) enum Command {
     Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),
+    Ls(ls::Ls),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
+    Diff(diff::Diff),
     Tag(tag::Tag),
     Untag(tag::Untag),
     Layer(layer::Layer),
@@ -54,6 +63,10 @@ impl Command {
             Self::Copy(verb) => verb.run(app),
             Self::Images(verb) => verb.run(app),
             Self::Inspect(verb) => verb.run(app),
+            Self::Ls(verb) => verb.run(app),
+            Self::Cat(verb) => verb.run(app),
+            Self::Extract(verb) => return verb.run(app),
+            Self::Diff(verb) => verb.run(app),
             Self::Tag(verb) => verb.run(app),
             Self::Untag(verb) => verb.run(app),
             Self::Layer(verb) => verb.run(app),

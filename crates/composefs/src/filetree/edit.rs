@@ -18,6 +18,9 @@ pub enum TreeError {
     /// A directory where only a leaf may be.
     #[error("{}: is a directory", .0.escape_ascii())]
     IsADirectory(Vec<u8>),
+    /// A path leads from symlink to symlink without end.
+    #[error("{}: too many symlinks", .0.escape_ascii())]
+    Symlinks(Vec<u8>),
     /// The table of inodes is full.
     #[error("more than 2^32 - 1 inodes")]
     TooManyInodes,

@@ -1,0 +1,54 @@
+//! `cfsctl oci cat`
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use composefs::{
+    Error,
+    filetree::{InodeKind, Regular, resolve::LastLink},
+};
+
+use crate::{app::App, cmd::oci::tree_args::TreeArgs, ui};
+
+/// Write the contents of files in an image to stdout
+///
+/// Symlinks are followed within the image. Contents are checked against their digest while they are written.
+///
+/// Example: cfsctl oci cat web /etc/os-release
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    #[command(flatten)]
+    args: TreeArgs,
+    /// Paths in the image
+    #[arg(required = true)]
+    paths: Vec<String>,
+}
+
+impl Cat {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let repo = app.repository()?;
+        let tree = self.args.tree(app, &repo)?;
+        let mut out = std::io::BufWriter::with_capacity(128 * 1024, ui::out());
+        for path in &self.paths {
+            let found = self.args.resolve(&tree, path, LastLink::Follow)?;
+            let InodeKind::Regular(file) = &tree.inode(found.inode).kind else {
+                bail!("{path}: not a regular file");
+            };
+            match file {
+                Regular::Inline(contents) => out.write_all(contents)?,
+                Regular::External { id, .. } | Regular::Unverified { id, .. } => {
+                    let mut write =
+                        |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Output { source });
+                    repo.copy_object(id, &mut write).with_context(|| path.clone())?;
+                }
+                Regular::Sparse(size) => {
+                    std::io::copy(&mut std::io::Read::take(std::io::repeat(0), *size), &mut out)?;
+                }
+                Regular::Redirect { .. } => bail!("{path}: its contents are not in the repository"),
+            }
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
