@@ -8,6 +8,7 @@ use composefs::progress::Silent;
 use composefs_oci::{
     copy::{CopyOptions, Which, copy},
     environment::Environment,
+    policy::Policy,
     reference::Reference,
     transport::{self, SinkOptions, SourceOptions, registry::RegistryOptions},
 };
@@ -17,10 +18,11 @@ fn main() -> anyhow::Result<()> {
     let [from, to] = &arguments[..] else { anyhow::bail!("usage: copy SOURCE DESTINATION") };
     let (from, to): (Reference, Reference) = (from.parse()?, to.parse()?);
     let environment = Environment::from_process();
+    let policy = Policy::load(&environment, None)?;
     let registries = RegistryOptions::default().environment(environment.clone());
     let source = transport::open(
         &from,
-        &SourceOptions::default().registry(registries.clone()).environment(environment),
+        &SourceOptions::default().registry(registries.clone()).environment(environment).policy(policy),
     )?;
     let sink = transport::create(&to, &SinkOptions::default().registry(registries).source(&from))?;
     let options = CopyOptions::default().which(Which::All);

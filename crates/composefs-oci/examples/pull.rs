@@ -11,6 +11,7 @@ use composefs::{
 };
 use composefs_oci::{
     environment::Environment,
+    policy::Policy,
     pull::{PullOptions, pull},
     reference::Reference,
     transport::{self, SourceOptions, registry::RegistryOptions},
@@ -35,8 +36,9 @@ fn main() -> anyhow::Result<()> {
     let [path, image] = &arguments[..] else { anyhow::bail!("usage: pull REPOSITORY IMAGE") };
     let reference: Reference = image.parse()?;
     let environment = Environment::from_process();
+    let policy = Policy::load(&environment, None)?;
     let registries = RegistryOptions::default().environment(environment.clone());
-    let from = SourceOptions::default().registry(registries).environment(environment);
+    let from = SourceOptions::default().registry(registries).environment(environment).policy(policy);
     let source = transport::open(&reference, &from)?;
     init(CWD, path, &InitOptions::new(Algorithm::Sha256).insecure(true))?;
     let writer = Repository::open(CWD, path, &OpenOptions::default())?.into_writer()?;

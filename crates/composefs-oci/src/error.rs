@@ -7,6 +7,7 @@ use composefs::{digest::ObjectId, name::NameError, splitstream::SplitstreamError
 use crate::{
     digest::{BlobFault, DiffId, Digest, ManifestDigest},
     model::ModelError,
+    policy::PolicyError,
     reference::ReferenceError,
     rootfs::MergeError,
     transport::containers_storage::StorageError,
@@ -134,6 +135,9 @@ pub enum Error {
     #[cfg(feature = "registry")]
     #[error(transparent)]
     Registry(Box<RegistryError>),
+    /// What may be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The settings of registries.
     #[cfg(feature = "registry")]
     #[error(transparent)]
@@ -430,6 +434,7 @@ impl Error {
         match self {
             Self::Repository(error) => error.hint(),
             Self::Reference(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.hint(),
             #[cfg(feature = "registry")]

@@ -10,6 +10,7 @@ pub mod ident;
 pub mod environment;
 pub mod credentials;
 pub mod reference;
+pub mod policy;
 pub mod model;
 pub mod decompress;
 pub mod error;

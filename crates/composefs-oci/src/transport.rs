@@ -19,7 +19,10 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::BorrowedFd,
+    path::Path,
 };
+
+use composefs::disk::outside;
 
 use oci_spec::image::Descriptor;
 
@@ -28,6 +31,7 @@ use crate::{
     environment::Environment,
     error::Error,
     model::platform::Platform,
+    policy::{Identity, PathTransport, Policy},
     reference::{InStorage, Reference},
 };
 
@@ -166,6 +170,8 @@ pub struct SourceOptions {
     pub proxy: proxy::ProxyOptions,
     /// Where the settings of podman's store are looked for; by default there are none.
     pub environment: Environment,
+    /// Which images may be used; by default any. Skopeo's proxy goes by its own policy, which is not this one.
+    pub policy: Policy,
 }
 
 impl SourceOptions {
@@ -173,6 +179,13 @@ impl SourceOptions {
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// Sets which images may be used.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -200,11 +213,15 @@ impl SourceOptions {
     }
 }
 
-/// Opens the medium of a reference: natively, or through the proxy for transports that only skopeo speaks.
+/// Opens the medium of a reference: natively, or through the proxy for transports that only skopeo speaks. Where the
+/// policy does not admit the image, nothing of it is read.
 ///
 /// # Errors
-/// [`Error::NoSuchImage`], [`Error::Source`]; without the feature `proxy` [`Error::NeedsProxy`].
+/// [`Error::NoSuchImage`], [`Error::Source`], [`Error::Policy`]; without the feature `proxy` [`Error::NeedsProxy`].
 pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
+    if let Some(identity) = identity(reference)? {
+        options.policy.admit(&identity)?;
+    }
     match reference {
         Reference::Layout(at) => Ok(Box::new(layout::Layout::open(at)?)),
         Reference::OciArchive(at) => Ok(Box::new(oci_archive::OciArchive::open(at)?)),
@@ -217,7 +234,9 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
         #[cfg(feature = "registry")]
         Reference::Registry(name) => Ok(Box::new(registry::Registry::open(name, &options.registry)?)),
         #[cfg(feature = "registry")]
-        Reference::ShortName(name) => Ok(Box::new(registry::Registry::open_short(name, &options.registry)?)),
+        Reference::ShortName(name) => {
+            Ok(Box::new(registry::Registry::open_short_under(name, &options.registry, &options.policy)?))
+        }
         #[cfg(all(feature = "proxy", not(feature = "registry")))]
         Reference::ShortName(name) => {
             let name = format!("docker://{}", name.on_hub());
@@ -230,10 +249,33 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
     }
 }
 
+/// Returns what an image is called in a policy, where that is known before anything is opened and skopeo, which looks at
+/// policies itself, is not asked.
+fn identity(reference: &Reference) -> Result<Option<Identity>, Error> {
+    let path = |transport, path: &Path| {
+        // What is not there, or has no path, is called as it was written; opening it tells more.
+        let resolved = outside::resolve(path)?.or_else(|| std::path::absolute(path).ok());
+        Ok::<_, Error>(Some(Identity::path(transport, resolved.as_deref().unwrap_or(path))))
+    };
+    match reference {
+        Reference::Layout(at) => path(PathTransport::Layout, &at.path),
+        Reference::OciArchive(at) => path(PathTransport::OciArchive, &at.path),
+        Reference::Dir(at) => path(PathTransport::Dir, at),
+        Reference::DockerArchive(at) => Ok(Some(Identity::docker_archive(&at.path))),
+        Reference::DockerDaemon(image) => Ok(Some(Identity::docker_daemon(image))),
+        #[cfg(feature = "registry")]
+        Reference::Registry(name) => Ok(Some(Identity::registry(name))),
+        _ => Ok(None),
+    }
+}
+
 /// Opens podman's store, through skopeo if its driver is one that we don't read.
 fn open_storage(at: &InStorage, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
     match containers_storage::ContainersStorage::open(at, &options.environment) {
-        Ok(storage) => Ok(Box::new(storage)),
+        Ok(storage) => {
+            options.policy.admit(storage.identity())?;
+            Ok(Box::new(storage))
+        }
         #[cfg(feature = "proxy")]
         Err(Error::Storage { source: fault @ containers_storage::StorageError::Driver(_), .. }) => {
             let name = format!("containers-storage:{at}");

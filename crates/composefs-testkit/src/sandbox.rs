@@ -20,8 +20,9 @@ use tempfile::TempDir;
 
 /// A temporary directory and the program that is run in it; both go when the value is dropped.
 ///
-/// Programs see `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR` inside it, an empty registries.conf, `LC_ALL=C`, a narrow `PATH`,
-/// and nothing else of the environment. The default repository is `repo` in it, `[REPO]` in snapshots.
+/// Programs see `HOME`, `TMPDIR` and `XDG_RUNTIME_DIR` inside it, an empty registries.conf, a policy that accepts
+/// anything, `LC_ALL=C`, a narrow `PATH`, and nothing else of the environment. The default repository is `repo` in it,
+/// `[REPO]` in snapshots.
 #[derive(Debug)]
 pub struct Sandbox {
     dir: TempDir,
@@ -53,6 +54,11 @@ impl Sandbox {
         // The machine's own would say where bare names lead.
         let registries = dir.path().join("run/registries.conf");
         std::fs::write(&registries, "").expect("file in the sandbox");
+        // The machine's own may forbid what tests pull.
+        let policy = dir.path().join("home/.config/containers/policy.json");
+        std::fs::create_dir_all(policy.parent().expect("a file's parent")).expect("directory in the sandbox");
+        std::fs::write(&policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)
+            .expect("file in the sandbox");
         let mut redactions = Redactions::standard();
         redactions.path(dir.path(), "[ROOT]").path(&dir.path().join("repo"), "[REPO]");
         let environment = [

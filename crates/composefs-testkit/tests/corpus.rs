@@ -21,6 +21,7 @@ targets! {
     inflate: "../../../fuzz/fuzz_targets/inflate.rs",
     manifest: "../../../fuzz/fuzz_targets/manifest.rs",
     meta: "../../../fuzz/fuzz_targets/meta.rs",
+    policy: "../../../fuzz/fuzz_targets/policy.rs",
     registries: "../../../fuzz/fuzz_targets/registries.rs",
     rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",

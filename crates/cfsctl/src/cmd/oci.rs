@@ -17,6 +17,7 @@ mod login;
 mod ls;
 mod ls_layer;
 mod mount;
+mod policy_args;
 mod pull;
 mod registry_args;
 mod rootfs_args;
@@ -32,7 +33,7 @@ use crate::app::App;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Pull(pull::Pull),
+    Pull(Box<pull::Pull>),
     Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),

@@ -52,6 +52,7 @@ mod old_repository;
 mod peer;
 mod peer_platforms;
 mod pipes;
+mod policy;
 mod progress;
 mod reference;
 mod transaction;

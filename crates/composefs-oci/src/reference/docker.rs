@@ -70,6 +70,12 @@ impl DaemonImage {
         Ok(Self(format!("{}:{}", name.name(), name.wanted())))
     }
 
+    /// Tells whether it is an id, or the beginning of one; names have a slash.
+    #[must_use]
+    pub fn is_id(&self) -> bool {
+        !self.0.contains('/')
+    }
+
     /// Returns the name as the daemon is asked for it: domain, path and tag written out, or an id.
     #[must_use]
     pub fn as_str(&self) -> &str {

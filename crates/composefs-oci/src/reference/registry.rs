@@ -105,6 +105,15 @@ impl RegistryReference {
         Ok(Self { domain: domain.to_owned(), path, tag: self.tag.clone(), digest: self.digest.clone() })
     }
 
+    /// Makes the name of an image of a registry, without tag and digest; nothing of Docker Hub's rules.
+    ///
+    /// # Errors
+    /// [`NameError`] if one of them is none.
+    pub(crate) fn in_domain(domain: &str, path: &str) -> Result<Self, NameError> {
+        Self::check(domain, path, path)?;
+        Ok(Self { domain: domain.to_owned(), path: path.to_owned(), tag: None, digest: None })
+    }
+
     fn check(domain: &str, path: &str, name: &str) -> Result<(), NameError> {
         if domain.len() + 1 + path.len() > NAME_MAX {
             return Err(NameError::Length(domain.len() + 1 + path.len()));

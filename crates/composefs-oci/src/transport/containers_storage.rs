@@ -30,13 +30,14 @@ use crate::{
     model::{
         CONFIG_MAX, Config, LAYERS_MAX, MANIFEST_MAX, Manifest, media_type, parse_index, platform::Platform,
     },
+    policy::Identity,
     reference::{InStorage, Reference, Select},
 };
 
 pub use error::StorageError;
 
 use self::{
-    catalog::{Catalog, Found, Place},
+    catalog::{Catalog, Found, Meaning, Place},
     layer::LayerFiles,
     store::{LayerRecord, MANIFEST, ReadLock},
     tar_split::{Parts, Reassembler},
@@ -48,6 +49,7 @@ pub struct ContainersStorage {
     at: InStorage,
     catalog: Catalog,
     image: Place,
+    identity: Identity,
     /// The manifest that the reference names by its digest.
     digest: Option<Digest>,
     /// Of the manifest that was chosen.
@@ -76,14 +78,25 @@ impl ContainersStorage {
     /// [`Error::NoSuchImage`] with the names there are; [`Error::Storage`] without a store or with a driver that is
     /// not read natively; [`Error::Source`].
     pub fn open(at: &InStorage, environment: &Environment) -> Result<Self, Error> {
-        let catalog = Catalog::open(&config::find(at.store(), environment)?)?;
+        let config = config::find(at.store(), environment)?;
+        let catalog = Catalog::open(&config)?;
         let meaning = catalog.find(at.image()).map_err(|reason| Error::NoSuchImage {
             reference: Reference::ContainersStorage(at.clone()).to_string(),
             reason,
             present: catalog.names(),
         })?;
         let layers = Mutex::default();
-        Ok(Self { at: at.clone(), image: meaning.at, digest: meaning.digest, catalog, layers })
+        let Meaning { at: image, name, by_id, digest } = meaning;
+        let id = catalog.image(image).filter(|_| by_id).map(|found| found.image.id.as_str());
+        let driver = catalog.driver().unwrap_or_default();
+        let identity = Identity::storage(driver, &config.graph_root, name.as_ref(), id);
+        Ok(Self { at: at.clone(), image, identity, digest, catalog, layers })
+    }
+
+    /// Returns what the image is called in a policy, by the configured store.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn image(&self) -> Result<Found<'_>, Error> {

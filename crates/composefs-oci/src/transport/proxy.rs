@@ -6,6 +6,7 @@
 use std::{
     fmt,
     io::{self, Read},
+    path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -40,6 +41,8 @@ const STORAGE: &str = "containers-storage:";
 pub struct ProxyOptions {
     /// What is done about TLS.
     pub tls: Tls,
+    /// The policy.json that skopeo goes by; none: the user's, else the system's.
+    pub policy: Option<PathBuf>,
 }
 
 /// What is done about TLS and certificates of registries.
@@ -57,6 +60,13 @@ impl ProxyOptions {
     #[must_use]
     pub const fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Sets the policy.json that skopeo goes by.
+    #[must_use]
+    pub fn policy(mut self, path: Option<PathBuf>) -> Self {
+        self.policy = path;
         self
     }
 }
@@ -120,6 +130,9 @@ impl Proxy {
             return Ok(Arc::clone(session));
         }
         let mut command = Command::new("skopeo");
+        if let Some(policy) = &self.options.policy {
+            command.arg("--policy").arg(policy);
+        }
         if *platform != Platform::native() {
             command.arg(format!("--override-os={}", platform.os));
             command.arg(format!("--override-arch={}", platform.architecture));

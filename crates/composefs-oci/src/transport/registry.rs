@@ -46,6 +46,7 @@ use crate::{
     environment::Environment,
     error::Error,
     model::{MANIFEST_MAX, media_type, platform::Platform},
+    policy::{Identity, Policy},
     reference::{Reference, RegistryReference, ShortName},
 };
 
@@ -232,8 +233,33 @@ impl Registry {
     /// As [`Registry::open`]; [`Error::Hosts`] also for a name that could be in several places, and for credentials given
     /// by hand if several registries are searched.
     pub fn open_short(name: &ShortName, options: &RegistryOptions) -> Result<Self, Error> {
+        Self::open_short_under(name, options, &Policy::default())
+    }
+
+    /// Prepares as [`Registry::open_short`]; registries whose image the policy does not admit are passed over.
+    ///
+    /// # Errors
+    /// As [`Registry::open_short`]; [`Error::Policy`] if none is left.
+    pub fn open_short_under(
+        name: &ShortName,
+        options: &RegistryOptions,
+        policy: &Policy,
+    ) -> Result<Self, Error> {
         let conf = RegistriesConf::load(&options.environment, options.registries_conf.as_deref())?;
-        Self::of(&conf.resolve_short(name)?, &conf, options)
+        let (mut admitted, mut refused) = (Vec::new(), None);
+        for candidate in conf.resolve_short(name)? {
+            match policy.admit(&Identity::registry(&candidate)) {
+                Ok(()) => admitted.push(candidate),
+                Err(error) => {
+                    tracing::debug!(%candidate, %error, "not from here");
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) if admitted.is_empty() => Err(error.into()),
+            _ => Self::of(&admitted, &conf, options),
+        }
     }
 
     fn of(

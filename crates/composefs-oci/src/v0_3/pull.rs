@@ -14,6 +14,7 @@ use crate::{
     environment::Environment,
     error::{Error, Step},
     ident,
+    policy::Policy,
     pull::PullOptions,
     reference::Reference,
     transport,
@@ -46,7 +47,8 @@ fn blocking<ObjectID: FsVerityHashValue>(
     let config_ref = reference.filter(|name| !is_ours(name)).map(RefName::new).transpose()?;
     // As 0.3 did by way of skopeo, this sees the variables and files of whoever runs it.
     let environment = Environment::from_process();
-    let options = transport::SourceOptions::default().environment(environment.clone());
+    let policy = Policy::load(&environment, None)?;
+    let options = transport::SourceOptions::default().environment(environment.clone()).policy(policy);
     #[cfg(feature = "registry")]
     let options = options.registry(transport::registry::RegistryOptions::default().environment(environment));
     let source = transport::open(&imgref.parse::<Reference>()?, &options)?;

@@ -5,7 +5,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
@@ -44,6 +44,22 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         return Err(Error::io(Step::Read, path)(error));
     }
     beneath::read_all(fd, limit).map(Some).map_err(Error::io(Step::Read, path))
+}
+
+/// Returns the absolute path, free of symlinks, of what a path leads to; `None` if that is nothing, or has no path.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn resolve(path: &Path) -> Result<Option<PathBuf>> {
+    let fd = match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(error) => return Err(Error::io(Step::Open, path)(error)),
+    };
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let target = beneath::read_link(CWD, Path::new(&link)).map_err(Error::io(Step::ReadLink, path))?;
+    // A pipe is `pipe:[1]`.
+    Ok(target.map(|target| PathBuf::from(beneath::os(&target))).filter(|target| target.is_absolute()))
 }
 
 /// Lists the names in a directory, sorted as bytes; `None` if there is no such directory.

@@ -13,7 +13,10 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use super::registry_args::{Creds, RegistryArgs};
+use super::{
+    policy_args::PolicyArgs,
+    registry_args::{Creds, RegistryArgs},
+};
 use crate::{app::App, ui};
 
 /// Copy an image from one place to another, without a repository
@@ -43,6 +46,8 @@ pub(crate) struct Copy {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// As --creds, for SOURCE alone
     #[arg(long, value_name = "USER[:PASSWORD]", help_heading = "Registry options")]
     src_creds: Option<Creds>,
@@ -81,9 +86,10 @@ impl Copy {
         let source: Reference = self.source.parse()?;
         let destination: Reference = self.destination.parse()?;
         let observer: Arc<dyn Observer> = app.observer().into();
-        let from = self.side(&self.src_creds, self.src_tls_verify).source_options(&observer)?;
-        let to = self.side(&self.dest_creds, self.dest_tls_verify).source_options(&observer)?;
         let context = || format!("copy {} to {}", self.source, self.destination);
+        let from = self.side(&self.src_creds, self.src_tls_verify).source_options(&observer)?;
+        let from = self.policy.over(from).with_context(context)?;
+        let to = self.side(&self.dest_creds, self.dest_tls_verify).source_options(&observer)?;
         let mut options = CopyOptions::default().cancel(ui::interrupt::watch()?);
         options = match self.platform.clone() {
             _ if self.all => options.which(Which::All),

@@ -21,7 +21,7 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use super::registry_args::RegistryArgs;
+use super::{policy_args::PolicyArgs, registry_args::RegistryArgs};
 use crate::{
     app::App,
     ui::{self, error::Usage},
@@ -74,6 +74,8 @@ pub(crate) struct Pull {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -161,8 +163,8 @@ impl Pull {
         }
         let context = || format!("pull {}", self.image);
         let observer: Arc<dyn Observer> = app.observer().into();
-        let source =
-            transport::open(&reference, &self.registry.source_options(&observer)?).with_context(context)?;
+        let from = self.policy.over(self.registry.source_options(&observer)?).with_context(context)?;
+        let source = transport::open(&reference, &from).with_context(context)?;
         options = options.cancel(ui::interrupt::watch()?);
         if self.dry_run {
             let repo = app.repository_if_any()?;

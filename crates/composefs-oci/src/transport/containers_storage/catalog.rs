@@ -40,6 +40,10 @@ pub(super) struct Found<'a> {
 /// What a text means.
 pub(super) struct Meaning {
     pub(super) at: Place,
+    /// The name in the text, as it is written out.
+    pub(super) name: Option<RegistryReference>,
+    /// Whether the text has an id.
+    pub(super) by_id: bool,
     /// The manifest's digest, if the text has one.
     pub(super) digest: Option<Digest>,
 }
@@ -81,6 +85,11 @@ impl Catalog {
         self.0.get(number).map(|(store, _)| store)
     }
 
+    /// Returns the driver of the first store.
+    pub(super) fn driver(&self) -> Option<&'static str> {
+        self.0.first().map(|(store, _)| store.driver())
+    }
+
     /// Returns names to show where the right one was not found.
     pub(super) fn names(&self) -> Vec<String> {
         self.all().flat_map(|found| found.image.names()).take(SHOWN).cloned().collect()
@@ -89,7 +98,8 @@ impl Catalog {
     /// Finds the image that `text` means: a name, perhaps with a digest, or an id, perhaps after a name and `@`.
     pub(super) fn find(&self, text: &str) -> Result<Meaning, String> {
         if let Some(id) = id_of(text) {
-            return self.by_id(id).map(|found| Meaning { at: found.at, digest: None });
+            let name = text.rsplit_once('@').and_then(|(name, _)| name.parse().ok());
+            return self.by_id(id).map(|found| Meaning { at: found.at, name, by_id: true, digest: None });
         }
         let reference = text.parse::<RegistryReference>();
         if let Ok(reference) = &reference {
@@ -100,12 +110,17 @@ impl Catalog {
             for reference in [Some(reference), local.as_ref()].into_iter().flatten() {
                 if let Some(found) = self.by_name(reference) {
                     let digest = reference.digest().map(|digest| digest.digest().clone());
-                    return Ok(Meaning { at: found.at, digest });
+                    return Ok(Meaning { at: found.at, name: Some(reference.clone()), by_id: false, digest });
                 }
             }
         }
         if is_id(text) {
-            return self.by_id(text).map(|found| Meaning { at: found.at, digest: None });
+            return self.by_id(text).map(|found| Meaning {
+                at: found.at,
+                name: None,
+                by_id: true,
+                digest: None,
+            });
         }
         Err(match reference {
             Ok(reference) => format!("the store has no image called {reference}"),

@@ -183,6 +183,10 @@ impl Store {
         &self.root
     }
 
+    pub(super) fn driver(&self) -> &'static str {
+        self.driver.name()
+    }
+
     fn directory(&self, what: &str) -> PathBuf {
         self.root.join(format!("{}-{what}", self.driver.name()))
     }
