@@ -103,6 +103,8 @@ pub struct Merger {
     layer: usize,
     root_seen: bool,
     ours: Ours,
+    /// Bytes that the tree may still take.
+    bytes_left: u64,
 }
 
 /// What the current layer put where lower layers had something. Inodes it made itself are told by their
@@ -134,6 +136,7 @@ impl Merger {
             layer: 0,
             root_seen: false,
             ours: Ours::default(),
+            bytes_left: parent::TREE_BYTES_MAX,
         }
     }
 

@@ -65,6 +65,13 @@ fn block(number: u64, length: usize) -> Vec<u8> {
 
 /// Pulls an image in a child and returns its peak in MiB.
 fn peak(layers: Vec<Layer>, jobs: usize) -> u64 {
+    let (mib, outcome) = tried(layers, jobs);
+    assert_eq!(outcome, "pulled");
+    mib
+}
+
+/// Pulls an image in a child and returns its peak in MiB, and what came of it.
+fn tried(layers: Vec<Layer>, jobs: usize) -> (u64, String) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let mut layout = Layout::create(dir.path().join("layout"));
     layout.image("x", &Image::new(layers));
@@ -77,8 +84,9 @@ fn peak(layers: Vec<Layer>, jobs: usize) -> u64 {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let kib = text.lines().find_map(|line| line.split_once("peak ")).expect("the child says its peak").1;
-    kib.trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+    let said = |what| text.lines().find_map(|line| line.split_once(what)).expect("the child says it").1;
+    let mib = said("peak ").trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024;
+    (mib, said("outcome ").to_owned())
 }
 
 #[test]
@@ -89,11 +97,14 @@ fn child() {
         Repository::open(CWD, Path::new(repo), &OpenOptions::default()).unwrap().into_writer().unwrap();
     let source = transport::open(&reference.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
     let options = PullOptions::default().tag("x").jobs(jobs.parse().unwrap());
-    pull(&writer, source.as_ref(), &options, &Silent).unwrap();
+    let outcome = match pull(&writer, source.as_ref(), &options, &Silent) {
+        Ok(_) => "pulled".to_owned(),
+        Err(error) => composefs::error::chain(&error).replace('\n', " "),
+    };
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let mut out = std::io::stdout();
-    writeln!(out, "\npeak {}", line.trim()).unwrap();
+    writeln!(out, "\noutcome {outcome}\npeak {}", line.trim()).unwrap();
 }
 
 fn report(what: &str, mib: u64, limit: u64) {
@@ -151,4 +162,51 @@ fn sixteen_layers_at_once() {
         layer.finish()
     });
     report("sixteen layers at once", peak(layers.collect(), 16), 96);
+}
+
+/// A member of the type with this much data, and a file it is for.
+fn extended(type_flag: u8, mut next: impl FnMut() -> Vec<u8>, mib: usize) -> Layer {
+    let mut data = Vec::new();
+    while data.len() < mib << 20 {
+        data.extend(next());
+    }
+    let mut layer = Packing::new();
+    let mut header = tar::Header::new_gnu();
+    if type_flag == b'x' {
+        header = tar::Header::new_ustar();
+    }
+    header.set_entry_type(tar::EntryType::new(type_flag));
+    header.set_size(data.len() as u64);
+    header.set_cksum();
+    layer.push(header.as_bytes());
+    layer.push(&data);
+    layer.push(&vec![0; data.len().next_multiple_of(512) - data.len()]);
+    layer.push(&TarBuilder::new().file("x", vec![1; 10]).unfinished());
+    layer.finish()
+}
+
+/// Layers of some KiB that unpack to what would fill the memory if it were kept.
+#[test]
+fn hostile_layers() {
+    let mut number = 0;
+    let xattrs = extended(
+        b'x',
+        || {
+            number += 1;
+            format!("30 SCHILY.xattr.user.{number:07}=\n").into_bytes()
+        },
+        63,
+    );
+    let name = extended(b'L', || vec![b'n'; 1 << 20], 63);
+    let record = [&b"1048576 comment="[..], &vec![b'c'; 1_048_559], b"\n"].concat();
+    let comment = extended(b'x', || record.clone(), 60);
+    for (what, layer, outcome) in [
+        ("64 MiB of attributes", xattrs, "more than 1048576 bytes of extended attributes"),
+        ("a name of 64 MiB", name, "a name of more than 1048576 bytes"),
+        ("64 MiB of comments", comment, "pulled"),
+    ] {
+        let (mib, said) = tried(vec![layer], 2);
+        assert!(said.contains(outcome), "{what}: {said}");
+        report(what, mib, 64);
+    }
 }

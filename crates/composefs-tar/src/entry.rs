@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::header::{Field, Format, Header, NumberError};
+use crate::limits::Limits;
 use crate::pax::{Mtime, Pax};
 use crate::show::Shown;
 use crate::sparse::{SparseError, SparseMap};
@@ -168,6 +169,18 @@ pub enum EntryFault {
     /// An xattr record with an empty name.
     #[error("extended attribute without a name")]
     XattrName,
+    /// A name or a link's target longer than [`name_bytes`](crate::Limits::name_bytes).
+    #[error("a name of more than {limit} bytes")]
+    LongName {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// Extended attributes that together are larger than [`xattr_bytes`](crate::Limits::xattr_bytes).
+    #[error("more than {limit} bytes of extended attributes")]
+    Xattrs {
+        /// The most there may be.
+        limit: usize,
+    },
     /// A sparse member that cannot be expanded.
     #[error(transparent)]
     Sparse(#[from] SparseError),
@@ -179,6 +192,8 @@ pub(crate) struct Extensions {
     pub(crate) long_name: Option<Vec<u8>>,
     pub(crate) long_link: Option<Vec<u8>>,
     pub(crate) pax: Option<Box<Pax>>,
+    /// A long name or link is longer than the limit, and not all of it is kept.
+    pub(crate) cut: bool,
 }
 
 /// Whether members of this type have a file's contents after their header.
@@ -201,8 +216,15 @@ pub(crate) fn resolve(
     extensions: Extensions,
     size: u64,
     is_sparse: bool,
+    limits: &Limits,
 ) -> Result<Entry, EntryError> {
     let fail = |path: Vec<u8>, fault: EntryFault| Err(EntryError { path, fault });
+    if extensions.cut || extensions.pax.as_ref().is_some_and(|pax| pax.long_name) {
+        return fail(path, EntryFault::LongName { limit: limits.name_bytes });
+    }
+    if extensions.pax.as_ref().is_some_and(|pax| pax.many_xattrs) {
+        return fail(path, EntryFault::Xattrs { limit: limits.xattr_bytes });
+    }
     if path.is_empty() {
         return fail(path, EntryFault::EmptyPath);
     }

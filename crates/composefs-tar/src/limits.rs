@@ -18,6 +18,10 @@ pub struct Limits {
     pub extension_bytes: u64,
     /// Extension headers before one member; 16.
     pub extension_headers: u32,
+    /// Bytes of a name or of a link's target; 1 MiB, which is more than any tree holds.
+    pub name_bytes: usize,
+    /// Bytes of the names and values of all extended attributes of one member; 1 MiB, of which images hold 64 KiB.
+    pub xattr_bytes: usize,
     /// Segments in a sparse map, 16 bytes of memory each; 1,048,576.
     pub sparse_segments: usize,
     /// Bytes of an expanded sparse file, which costs an archive next to nothing; 64 GiB.
@@ -29,6 +33,8 @@ impl Default for Limits {
         Self {
             extension_bytes: 64 << 20,
             extension_headers: 16,
+            name_bytes: 1 << 20,
+            xattr_bytes: 1 << 20,
             sparse_segments: 1 << 20,
             sparse_size: 64 << 30,
         }
@@ -47,6 +53,20 @@ impl Limits {
     #[must_use]
     pub fn extension_headers(mut self, headers: u32) -> Self {
         self.extension_headers = headers;
+        self
+    }
+
+    /// Sets [`name_bytes`](Self::name_bytes).
+    #[must_use]
+    pub fn name_bytes(mut self, bytes: usize) -> Self {
+        self.name_bytes = bytes;
+        self
+    }
+
+    /// Sets [`xattr_bytes`](Self::xattr_bytes).
+    #[must_use]
+    pub fn xattr_bytes(mut self, bytes: usize) -> Self {
+        self.xattr_bytes = bytes;
         self
     }
 

@@ -13,7 +13,7 @@ use crate::event::{Event, INLINE_MAX, Member};
 use crate::gnu;
 use crate::header::{BLOCK_SIZE, Block, Format, Header, NumberError, padding};
 use crate::limits::{Mode, Options};
-use crate::pax::Records;
+use crate::pax::{Records, extend_up_to};
 use crate::sparse::{MapLines, SegmentList, SparseError, split_front};
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -334,7 +334,7 @@ impl Parser {
             Extension::Name => self.extensions.long_name.replace(Vec::new()).is_some(),
             Extension::Link => self.extensions.long_link.replace(Vec::new()).is_some(),
             Extension::Pax => {
-                self.records = Some(Box::new(Records::new(self.options.limits.sparse_segments)));
+                self.records = Some(Box::new(Records::new(self.options.limits)));
                 self.extensions.pax.take().is_some()
             }
         };
@@ -348,7 +348,9 @@ impl Parser {
     fn extension_data(&mut self, kind: Extension, data: &[u8]) -> Result<(), Error> {
         match (kind, &mut self.extensions, &mut self.records) {
             (Extension::Name, Extensions { long_name: Some(name), .. }, _)
-            | (Extension::Link, Extensions { long_link: Some(name), .. }, _) => name.extend_from_slice(data),
+            | (Extension::Link, Extensions { long_link: Some(name), .. }, _) => {
+                self.extensions.cut |= !extend_up_to(name, data, self.options.limits.name_bytes);
+            }
             (Extension::Pax, _, Some(records)) => {
                 records.push(data).map_err(|source| Error::Pax { offset: self.extension_start, source })?;
             }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::header::{NumberError, decimal};
+use crate::limits::Limits;
 use crate::sparse::{Segment, SegmentList, SparseError, split_front};
 
 const NANOS: i128 = 1_000_000_000;
@@ -61,6 +62,12 @@ pub(crate) struct Pax {
     pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// An xattr record had no name, which makes the member unusable but not the archive.
     pub(crate) nameless_xattr: bool,
+    /// A name or a link's target is longer than the limit, and not all of it is kept.
+    pub(crate) long_name: bool,
+    /// The xattrs are larger than the limit, and none of them is kept.
+    pub(crate) many_xattrs: bool,
+    /// Bytes that xattrs may still take.
+    xattrs_left: usize,
     pub(crate) sparse_name: Option<Vec<u8>>,
     sparse_major: Option<u64>,
     sparse_minor: Option<u64>,
@@ -81,7 +88,7 @@ pub(crate) enum SparseForm {
 }
 
 impl Pax {
-    fn new(sparse_segments: usize) -> Self {
+    fn new(limits: &Limits) -> Self {
         Self {
             path: None,
             link_path: None,
@@ -91,12 +98,15 @@ impl Pax {
             mtime: None,
             xattrs: BTreeMap::new(),
             nameless_xattr: false,
+            long_name: false,
+            many_xattrs: false,
+            xattrs_left: limits.xattr_bytes,
             sparse_name: None,
             sparse_major: None,
             sparse_minor: None,
             sparse_size: None,
             sparse_map: None,
-            sparse_pairs: SegmentList::new(sparse_segments),
+            sparse_pairs: SegmentList::new(limits.sparse_segments),
             sparse_offset: None,
             has_pairs: false,
         }
@@ -139,7 +149,13 @@ impl Pax {
             Key::Gid => self.gid = Some(id(&value)),
             Key::Mtime => self.mtime = Some(mtime(&value)),
             Key::Xattr(name) if name.is_empty() => self.nameless_xattr = true,
-            Key::Xattr(name) => drop(self.xattrs.insert(name, value)),
+            Key::Xattr(name) => match self.xattrs_left.checked_sub(xattr_cost(name.len(), value.len())) {
+                Some(left) => {
+                    self.xattrs_left = left;
+                    self.xattrs.insert(name, value);
+                }
+                None => self.drop_xattrs(),
+            },
             Key::SparseName => self.sparse_name = Some(value),
             // A version or size that is no number leaves a member that cannot be expanded, like an unknown one.
             Key::SparseMajor => self.sparse_major = Some(decimal(&value).unwrap_or(u64::MAX)),
@@ -152,6 +168,13 @@ impl Pax {
         Ok(())
     }
 
+    /// Gives up on xattrs: the member is no entry with so many.
+    fn drop_xattrs(&mut self) {
+        self.many_xattrs = true;
+        self.xattrs_left = 0;
+        self.xattrs.clear();
+    }
+
     /// The pairs of format 0.0, offset first: the one key whose repetition counts.
     fn set_pair(&mut self, is_offset: bool, value: &[u8]) {
         self.has_pairs = true;
@@ -161,6 +184,11 @@ impl Pax {
             _ => self.sparse_pairs.fail(SparseError::Malformed),
         }
     }
+}
+
+/// What an xattr counts: its bytes, and what the map takes for it besides.
+fn xattr_cost(name: usize, value: usize) -> usize {
+    name.saturating_add(value).saturating_add(16)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -182,6 +210,10 @@ enum Key {
     Ignored,
 }
 
+/// The longest key that is looked at; longer ones are no key that counts, or the name of an xattr that nobody can set.
+const KEY_MAX: usize = 64 << 10;
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
 impl Key {
     fn new(key: &[u8]) -> Self {
         match key {
@@ -199,7 +231,7 @@ impl Key {
             b"GNU.sparse.offset" => Self::SparseOffset,
             b"GNU.sparse.numbytes" => Self::SparseLen,
             // `LIBARCHIVE.xattr.` stays ignored: its writers emit both, and image ids depend on it.
-            _ => key.strip_prefix(b"SCHILY.xattr.").map_or(Self::Ignored, |name| Self::Xattr(name.to_vec())),
+            _ => key.strip_prefix(XATTR).map_or(Self::Ignored, |name| Self::Xattr(name.to_vec())),
         }
     }
 }
@@ -218,7 +250,10 @@ pub(crate) struct Records {
     state: State,
     /// Bytes of the current record that follow.
     left: u64,
+    limits: Limits,
     key_text: Vec<u8>,
+    /// The key is longer than what is kept of it.
+    long_key: bool,
     key: Key,
     value: Vec<u8>,
     pax: Pax,
@@ -227,14 +262,16 @@ pub(crate) struct Records {
 const BETWEEN: State = State::Length { value: 0, digits: 0 };
 
 impl Records {
-    pub(crate) fn new(sparse_segments: usize) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             state: BETWEEN,
             left: 0,
+            limits,
             key_text: Vec::new(),
+            long_key: false,
             key: Key::Ignored,
             value: Vec::new(),
-            pax: Pax::new(sparse_segments),
+            pax: Pax::new(&limits),
         }
     }
 
@@ -249,9 +286,7 @@ impl Records {
                 State::Value => {
                     let piece = split_front(&mut data, self.left.saturating_sub(1));
                     self.left = self.left.saturating_sub(piece.len() as u64);
-                    if self.key != Key::Ignored {
-                        self.value.extend_from_slice(piece);
-                    }
+                    self.value_piece(piece);
                     if self.left <= 1 {
                         self.state = State::Newline;
                     }
@@ -272,6 +307,27 @@ impl Records {
         if self.state == BETWEEN { Ok(self.pax) } else { Err(PaxError::Cut) }
     }
 
+    /// Keeps a piece of a value, if the value counts and there may be so much of it.
+    fn value_piece(&mut self, piece: &[u8]) {
+        match &self.key {
+            Key::Ignored => {}
+            Key::Path | Key::LinkPath | Key::SparseName => {
+                self.pax.long_name |= !extend_up_to(&mut self.value, piece, self.limits.name_bytes);
+            }
+            Key::Xattr(name) => {
+                let length = self.value.len().saturating_add(piece.len());
+                if xattr_cost(name.len(), length) > self.pax.xattrs_left {
+                    self.pax.drop_xattrs();
+                    self.key = Key::Ignored;
+                    self.value = Vec::new();
+                } else {
+                    self.value.extend_from_slice(piece);
+                }
+            }
+            _ => self.value.extend_from_slice(piece),
+        }
+    }
+
     fn length(&mut self, byte: u8, value: u64, digits: u8) -> Result<(), PaxError> {
         // Nineteen digits hold every length there is and cannot overflow.
         match byte {
@@ -286,6 +342,7 @@ impl Records {
                     return Err(PaxError::Length);
                 }
                 self.key_text.clear();
+                self.long_key = false;
                 self.state = State::Key;
                 Ok(())
             }
@@ -297,17 +354,22 @@ impl Records {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
         let found = data.iter().take(most).position(|&byte| byte == b'=');
         let piece = split_front(data, found.unwrap_or(most) as u64);
-        self.key_text.extend_from_slice(piece);
+        self.long_key |= !extend_up_to(&mut self.key_text, piece, KEY_MAX);
         self.left = self.left.saturating_sub(piece.len() as u64);
         if found.is_none() {
             return if self.left == 0 { Err(PaxError::NoSeparator) } else { Ok(()) };
         }
         split_front(data, 1);
         self.left = self.left.saturating_sub(1);
-        if str::from_utf8(&self.key_text).is_err() {
-            return Err(PaxError::Key);
+        if self.long_key {
+            self.key = Key::Ignored;
+            if self.key_text.starts_with(XATTR) {
+                self.pax.drop_xattrs();
+            }
+        } else {
+            str::from_utf8(&self.key_text).map_err(|_| PaxError::Key)?;
+            self.key = Key::new(&self.key_text);
         }
-        self.key = Key::new(&self.key_text);
         self.state = match self.left {
             0 => return Err(PaxError::NoNewline),
             1 => State::Newline,
@@ -315,6 +377,13 @@ impl Records {
         };
         Ok(())
     }
+}
+
+/// Appends what fits into `most` bytes, the same in whatever pieces it comes; tells whether that was all.
+pub(crate) fn extend_up_to(to: &mut Vec<u8>, piece: &[u8], most: usize) -> bool {
+    let (fits, rest) = piece.split_at(piece.len().min(most.saturating_sub(to.len())));
+    to.extend_from_slice(fits);
+    rest.is_empty()
 }
 
 /// Decimal seconds with an optional fraction; digits beyond the ninth are cut off.
@@ -341,147 +410,4 @@ fn mtime(text: &[u8]) -> Result<Mtime, NumberError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::build::pax_record;
-
-    fn read(data: &[u8]) -> Result<Pax, PaxError> {
-        let whole = || {
-            let mut records = Records::new(10);
-            records.push(data)?;
-            records.finish()
-        };
-        let split = || {
-            let mut records = Records::new(10);
-            data.chunks(1).try_for_each(|byte| records.push(byte))?;
-            records.finish()
-        };
-        let (whole, split): (Result<Pax, PaxError>, Result<Pax, PaxError>) = (whole(), split());
-        assert_eq!(format!("{whole:?}"), format!("{split:?}"));
-        whole
-    }
-
-    fn records(pairs: &[(&str, &[u8])]) -> Result<Pax, PaxError> {
-        read(&pairs.iter().flat_map(|(key, value)| pax_record(key.as_bytes(), value)).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn values_are_bytes_and_the_last_one_counts() {
-        let pax = records(&[
-            ("path", b"a"),
-            ("path", b"b=\n\0\xff"),
-            ("linkpath", b""),
-            ("uid", b"x"),
-            ("uid", b"4294967295"),
-            ("gid", b"4294967296"),
-            ("size", b"100"),
-            ("SCHILY.xattr.user.k", b"a=b\nc"),
-            ("SCHILY.xattr.user.k=v", b""),
-            ("LIBARCHIVE.xattr.user.b64", b"YmFy"),
-            ("comment", b"ignored"),
-            ("atime", b"garbage"),
-        ]);
-        let pax = pax.unwrap();
-        assert_eq!(pax.path.unwrap(), b"b=\n\0\xff");
-        assert_eq!(pax.link_path.unwrap(), b"");
-        assert_eq!((pax.uid, pax.gid), (Some(Ok(u32::MAX)), Some(Err(NumberError::TooLarge))));
-        assert_eq!(pax.size, Some(100));
-        // The first `=` separates, whoever wrote the record meant what.
-        assert_eq!(pax.xattrs.into_iter().collect::<Vec<_>>(), [(b"user.k".to_vec(), b"v=".to_vec())]);
-        assert!(!pax.nameless_xattr);
-        assert!(records(&[("SCHILY.xattr.", b"v")]).unwrap().nameless_xattr);
-        assert!(read(b"").is_ok());
-        assert!(read(b"5 a=\n0008 b=\n").is_ok());
-    }
-
-    #[test]
-    fn refuses_malformed_records() {
-        for (data, error) in [
-            (&b"x a=b\n"[..], PaxError::Length),
-            (b" 6 a=b\n", PaxError::Length),
-            (b"+6 a=b\n", PaxError::Length),
-            (b"6\ta=b\n", PaxError::Length),
-            (b"2 \n", PaxError::Length),
-            (b"0 a=b\n", PaxError::Length),
-            (b"99999999999999999999 a=b\n", PaxError::Length),
-            (b"6 a=b\n\0\0", PaxError::Length),
-            (b"7 abcd\n", PaxError::NoSeparator),
-            (b"3 \n5 a=\n", PaxError::NoSeparator),
-            (b"6 a=bc6 a=b\n", PaxError::NoNewline),
-            (b"4 a=\n", PaxError::NoNewline),
-            (b"7 a=b\n", PaxError::Cut),
-            (b"6 a=b", PaxError::Cut),
-            (b"6", PaxError::Cut),
-            (b"6 ", PaxError::Cut),
-            (b"7 \xff=b\n", PaxError::Key),
-            (b"7 size=1\n", PaxError::NoNewline),
-            (b"9 size=x\n", PaxError::Size { source: NumberError::Malformed }),
-            (b"8 size=\n", PaxError::Size { source: NumberError::Malformed }),
-        ] {
-            assert_eq!(read(data).err(), Some(error), "{}", data.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn mtime_is_the_real_number() {
-        for (text, seconds, nanos) in [
-            ("0", 0, 0),
-            ("1700000000", 1_700_000_000, 0),
-            ("1700000000.5", 1_700_000_000, 500_000_000),
-            ("1700000000.123456789999", 1_700_000_000, 123_456_789),
-            ("1.", 1, 0),
-            ("-1", -1, 0),
-            ("-1.5", -2, 500_000_000),
-            ("-0.5", -1, 500_000_000),
-            ("-1.0000000001", -1, 0),
-            ("-9223372036854775808", i64::MIN, 0),
-            ("9223372036854775807.999999999", i64::MAX, 999_999_999),
-        ] {
-            assert_eq!(mtime(text.as_bytes()), Ok(Mtime { seconds, nanos }), "{text}");
-        }
-        for text in ["", ".5", "-", "-.5", "+1", "1.x", "1.5.5", " 1", "1e3", "--1"] {
-            assert_eq!(mtime(text.as_bytes()), Err(NumberError::Malformed), "{text}");
-        }
-        for text in ["9223372036854775808", "-9223372036854775808.5", "99999999999999999999"] {
-            assert_eq!(mtime(text.as_bytes()), Err(NumberError::TooLarge), "{text}");
-        }
-    }
-
-    #[test]
-    fn sparse_forms_are_told_apart() {
-        assert!(
-            records(&[("GNU.sparse.size", b"9"), ("GNU.sparse.name", b"n")])
-                .unwrap()
-                .take_sparse(9)
-                .is_none()
-        );
-        let mut pairs = records(&[
-            ("GNU.sparse.size", b"100"),
-            ("GNU.sparse.numblocks", b"2"),
-            ("GNU.sparse.offset", b"0"),
-            ("GNU.sparse.numbytes", b"5"),
-            ("GNU.sparse.offset", b"50"),
-            ("GNU.sparse.numbytes", b"5"),
-        ])
-        .unwrap();
-        let Some((SparseForm::Listed(list), Some(100))) = pairs.take_sparse(9) else { panic!() };
-        assert_eq!(list.finish(100, 10).unwrap().segments().len(), 2);
-        let mut map = records(&[("GNU.sparse.size", b"100"), ("GNU.sparse.map", b"0,5,50,5")]).unwrap();
-        let Some((SparseForm::Listed(list), Some(100))) = map.take_sparse(9) else { panic!() };
-        assert_eq!(list.finish(100, 10).unwrap().segments().len(), 2);
-        let mut lines = records(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0")]).unwrap();
-        assert!(matches!(lines.take_sparse(9), Some((SparseForm::Lines, None))));
-        let mut odd = records(&[("GNU.sparse.major", b"2")]).unwrap();
-        let Some((SparseForm::Listed(list), None)) = odd.take_sparse(9) else { panic!() };
-        assert_eq!(list.fault(), Some(SparseError::Version { major: 2, minor: 0 }));
-        for bad in [
-            &[("GNU.sparse.numbytes", &b"5"[..])][..],
-            &[("GNU.sparse.offset", b"5")],
-            &[("GNU.sparse.offset", b"5"), ("GNU.sparse.offset", b"5")],
-            &[("GNU.sparse.offset", b"x"), ("GNU.sparse.numbytes", b"5")],
-        ] {
-            let Some((SparseForm::Listed(list), _)) = records(bad).unwrap().take_sparse(9) else { panic!() };
-            assert_eq!(list.fault(), Some(SparseError::Malformed));
-        }
-    }
-}
+mod tests;

@@ -12,11 +12,14 @@ use composefs_tar::{Content, Entry, EntryError, EntryKind, Mtime, PathError};
 use super::{
     MergeError, MergeFault, Merger, Rules,
     hide::Whiteout,
-    parent::{Missing, next_component, split},
+    parent::{Missing, next_component, split, stat_bytes},
 };
 
 /// The longest target of a symlink in bytes.
 pub(super) const TARGET_MAX: usize = 4095;
+
+/// What a name takes beside its bytes.
+const NAME_BYTES: usize = 64;
 
 impl Merger {
     /// Merges the next entry of the current layer. `object` holds the contents of a regular file that are not inline
@@ -67,7 +70,9 @@ impl Merger {
             return Err(MergeFault::RootNotADirectory);
         }
         self.root_seen = true;
-        self.tree.inode_mut(InodeId::ROOT).stat = self.stat(entry);
+        let stat = self.stat(entry);
+        self.charge(stat_bytes(&stat))?;
+        self.tree.inode_mut(InodeId::ROOT).stat = stat;
         Ok(())
     }
 
@@ -101,6 +106,8 @@ impl Merger {
             self.ours.links.entry(directory).or_default().insert(name.clone());
         }
         self.mark(directory);
+        // Twice: among the links of this layer, and in the directory.
+        self.charge(name.as_bytes().len().saturating_add(NAME_BYTES).saturating_mul(2))?;
         self.tree.link(directory, name, inode)?;
         Ok(())
     }
@@ -110,6 +117,7 @@ impl Merger {
             && let Ok(old) = self.tree.lookup_in(directory, name.as_bytes())
             && self.tree.inode(old).kind.is_directory()
         {
+            self.charge(stat_bytes(&inode.stat))?;
             self.tree.inode_mut(old).stat = inode.stat;
             self.mark(old);
             return Ok(());

@@ -48,6 +48,12 @@ pub enum MergeFault {
     /// More directories without entries than any image needs.
     #[error("more than {} directories without entries of their own", super::parent::IMPLIED_MAX)]
     TooManyImplied,
+    /// More components of symlinks on the ways than any image needs.
+    #[error("more than {} steps through symlinks", super::parent::STEPS_MAX)]
+    TooManySteps,
+    /// The tree takes more memory than one may.
+    #[error("the tree takes more than {} bytes", super::parent::TREE_BYTES_MAX)]
+    TreeTooLarge,
     /// A hard link's target does not exist so far, or not without following symlinks.
     #[error("hard link to {}: not found", shown(.0))]
     LinkTargetMissing(Vec<u8>),

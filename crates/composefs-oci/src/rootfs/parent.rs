@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use composefs::filetree::{DEPTH_MAX, Inode, InodeId, InodeKind, Name, Stat};
+use composefs::filetree::{DEPTH_MAX, Inode, InodeId, InodeKind, Name, Regular, Stat};
 use composefs_tar::PathError;
 
 use super::{MergeFault, MergeMode, Merger};
@@ -17,14 +17,33 @@ pub(super) const SYMLINKS_MAX: usize = 40;
 /// bounded by the archive's size as entries are.
 pub(super) const IMPLIED_MAX: usize = 1 << 20;
 
+/// The most bytes that a tree may take: what readers of images allow, too.
+pub(super) const TREE_BYTES_MAX: u64 = 2 << 30;
+/// What an inode and its entry in a directory take beside what they hold.
+const INODE_BYTES: usize = 256;
+/// What an extended attribute takes beside name and value.
+const XATTR_BYTES: usize = 32;
+
+/// The most components of symlinks' targets that are walked for all entries together. One entry may lead through 40 targets
+/// of two thousand components, and an archive of millions of such entries packs to nothing.
+pub(super) const STEPS_MAX: u64 = 1 << 27;
+
 /// Where directories are, and the last one looked up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Parents {
     /// Parent and depth of each inode after the root, by its number; of leaves whatever they had first.
     above: Vec<(InodeId, u16)>,
     /// The path as the archive had it, and where it led. Archives mostly stay in one directory.
     last: Option<(Vec<u8>, InodeId)>,
     implied: usize,
+    /// Components of symlinks' targets that may still be walked.
+    pub(super) steps_left: u64,
+}
+
+impl Default for Parents {
+    fn default() -> Self {
+        Self { above: Vec::new(), last: None, implied: 0, steps_left: STEPS_MAX }
+    }
 }
 
 impl Parents {
@@ -86,10 +105,17 @@ impl Merger {
         if usize::from(depth) > DEPTH_MAX {
             return Err(MergeFault::TooDeep);
         }
+        self.charge(name.as_bytes().len().saturating_add(bytes_of(&inode)))?;
         let id = self.tree.insert(directory, name, inode)?;
         self.parents.above.push((directory, depth));
         self.mark(directory);
         Ok(id)
+    }
+
+    /// Counts what the tree takes.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), MergeFault> {
+        self.bytes_left = self.bytes_left.checked_sub(bytes as u64).ok_or(MergeFault::TreeTooLarge)?;
+        Ok(())
     }
 
     /// Finds the directory at `path`; `None` if it is missing and stays so.
@@ -118,6 +144,8 @@ impl Merger {
         let mut rest = path;
         loop {
             let component: Cow<'_, [u8]> = if let Some((target, done)) = targets.last_mut() {
+                self.parents.steps_left =
+                    self.parents.steps_left.checked_sub(1).ok_or(MergeFault::TooManySteps)?;
                 let mut rest = target.get(*done..).unwrap_or_default();
                 let component = next_component(&mut rest).map(<[u8]>::to_vec);
                 *done = target.len().saturating_sub(rest.len());
@@ -188,6 +216,25 @@ impl Merger {
         parts.reverse();
         parts.join(&b'/')
     }
+}
+
+/// Returns about how much memory an inode with its name takes.
+pub(super) fn bytes_of(inode: &Inode) -> usize {
+    let contents = match &inode.kind {
+        InodeKind::Symlink(target) => target.len(),
+        InodeKind::Regular(Regular::Inline(contents)) => contents.len(),
+        _ => 0,
+    };
+    contents.saturating_add(stat_bytes(&inode.stat)).saturating_add(INODE_BYTES)
+}
+
+/// Returns how much memory the extended attributes take.
+pub(super) fn stat_bytes(stat: &Stat) -> usize {
+    let bytes = stat
+        .xattrs
+        .iter()
+        .map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(XATTR_BYTES));
+    bytes.fold(0, usize::saturating_add)
 }
 
 /// Takes the next component off a path; empty ones and `.` are passed over.

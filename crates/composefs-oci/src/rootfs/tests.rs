@@ -473,3 +473,46 @@ proptest! {
         }
     }
 }
+
+/// Entries behind chains of long symlinks cost thousands of steps each, and archives of them pack to nothing.
+#[test]
+fn ways_through_symlinks_are_counted() {
+    let merge = |steps: u64| {
+        let mut merger = Merger::new(MergeOptions::default());
+        merger.parents.steps_left = steps;
+        let tar = layer("a/ a/b/ l->a/./b/../b m->a l/x=1 m/y=2 l/z=3");
+        let (mut parser, mut rest) = (Parser::new(Options::default()), &tar[..]);
+        while let Some(event) = parser.parse(&mut rest).unwrap() {
+            if let Event::Member(member) = event {
+                merger.apply(member.entry, None)?;
+            }
+        }
+        Ok(merger.finish())
+    };
+    // Five for each way through `l`, two through `m`, the ends of the targets counted.
+    let error: MergeError = merge(11).unwrap_err();
+    assert_eq!(error.fault, MergeFault::TooManySteps);
+    assert!(dump(&merge(12).unwrap()).contains("/a/b/z "));
+}
+
+#[test]
+fn a_tree_has_so_many_bytes_and_no_more() {
+    let entry = |number: u64| composefs_tar::Entry {
+        path: format!("d/{number}").into_bytes(),
+        kind: composefs_tar::EntryKind::Fifo,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Default::default(),
+        xattrs: [(b"user.a".to_vec(), vec![1; 10_000])].into(),
+    };
+    let mut merger = Merger::new(MergeOptions::default());
+    merger.bytes_left = 100_000;
+    let error = (0..20).find_map(|number| merger.apply(Ok(entry(number)), None).err()).unwrap();
+    assert_eq!((error.fault, error.path), (MergeFault::TreeTooLarge, b"d/9".to_vec()));
+    // Metadata that replaces others counts too: it was held, and may be as large each time.
+    let mut merger = Merger::new(MergeOptions::default());
+    merger.bytes_left = 100_000;
+    let directory = composefs_tar::Entry { kind: composefs_tar::EntryKind::Directory, ..entry(0) };
+    assert!((0..20).any(|_| merger.apply(Ok(directory.clone()), None).is_err()));
+}

@@ -37,7 +37,7 @@ impl Parser {
             return Err(Error::Sparse { offset, path });
         }
         let start = self.start.take().unwrap_or(offset);
-        let entry = entry::resolve(header, path, extensions, size, is_sparse);
+        let entry = entry::resolve(header, path, extensions, size, is_sparse, &self.options.limits);
         self.member = Some(Member { offset: start, type_flag, size, external: None, entry });
         let sparse = |list, size| Some(Box::new(Sparse { list, lines: MapLines::default(), size }));
         match form {

@@ -543,3 +543,34 @@ fn texts_name_the_culprit() {
     let error = Error::Cut { offset: 7, path: b"a".to_vec() };
     assert_eq!(error.to_string(), "archive ends at byte 7, in or after member a");
 }
+
+/// A name of 64 MiB was held several times, though no tree can have it.
+#[test]
+fn names_that_no_tree_holds_are_cut() {
+    let limits = Limits::default().name_bytes(200);
+    let options = Options::default().limits(limits);
+    let long = [b'n'; 201];
+    for archive in [
+        Archive::new().long_name(&long).file(b"x", b""),
+        Archive::new().long_link(&long).symlink(b"x", b"y"),
+        Archive::new().pax(&[("path", &long)]).file(b"x", b""),
+        Archive::new().pax(&[("linkpath", &long)]).symlink(b"x", b"y"),
+    ] {
+        let archive = archive.finish();
+        let faults = [archive.len(), 1, 7].map(|size| {
+            let (mut parser, mut faults) = (Parser::new(options), Vec::new());
+            for mut piece in archive.chunks(size) {
+                while let Some(event) = parser.parse(&mut piece).unwrap() {
+                    if let Event::Member(member) = event {
+                        faults.push(member.entry.unwrap_err());
+                    }
+                }
+            }
+            parser.finish().unwrap();
+            faults
+        });
+        assert_eq!(faults[0].len(), 1);
+        assert_eq!(faults[0][0].fault, EntryFault::LongName { limit: 200 });
+        assert!(faults[0][0].path.len() <= 200 && faults.iter().all(|other| *other == faults[0]));
+    }
+}
