@@ -10,6 +10,7 @@
 
 mod env;
 mod args;
+mod input;
 mod ui;
 mod app;
 mod complete;

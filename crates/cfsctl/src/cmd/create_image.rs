@@ -1,6 +1,6 @@
 //! `cfsctl create-image`, `compute-id` and `create-dumpfile`: a directory or dumpfile in, an image or its id out.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -16,10 +16,7 @@ use composefs::{
 };
 use rustix::fs::CWD;
 
-use crate::{app::App, cmd::fs_options::FsOptions, ui};
-
-/// The largest dumpfile that is read.
-const DUMPFILE_MAX: u64 = 4 << 30;
+use crate::{app::App, cmd::fs_options::FsOptions, input, ui};
 
 /// A tree, and how its image is written.
 pub(crate) struct Input {
@@ -35,15 +32,9 @@ pub(crate) fn read(
     app: &App,
 ) -> anyhow::Result<Input> {
     if options.dumpfile {
-        let mut text = Vec::new();
-        let path = options.path.display();
-        let mut input: Box<dyn std::io::Read> = if options.path.as_os_str() == "-" {
-            Box::new(std::io::stdin().lock())
-        } else {
-            Box::new(std::fs::File::open(&options.path).with_context(|| format!("open {path}"))?)
-        };
-        input.by_ref().take(DUMPFILE_MAX).read_to_end(&mut text).with_context(|| format!("read {path}"))?;
-        let parsed = dumpfile::parse(&text, algorithm).with_context(|| format!("dumpfile {path}"))?;
+        let text = input::read(&options.path, input::DUMPFILE_MAX)?;
+        let parsed = dumpfile::parse(&text, algorithm)
+            .with_context(|| format!("dumpfile {}", options.path.display()))?;
         return Ok(Input { tree: parsed.tree, options: WriteOptions::default() });
     }
     let mut tree = match store {

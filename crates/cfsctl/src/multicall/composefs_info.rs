@@ -18,7 +18,7 @@ use composefs::{
     filetree::{FileTree, InodeId, InodeKind},
 };
 
-use crate::ui;
+use crate::{input, ui};
 
 /// Query information from composefs images
 #[derive(Debug, Parser)]
@@ -105,7 +105,7 @@ impl ComposefsInfo {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("read {}", path.display()))
+    input::read(path, ReadLimits::default().image_bytes)
 }
 
 /// The tree of an image, whatever the algorithm of its digests.

@@ -2,19 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write as _},
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use composefs::{
     digest::{ObjectId, VerityHasher},
+    disk::folder::Folder,
     filetree::{FileTree, InodeKind},
 };
 
 /// Copies the contents of a scanned tree's large files into `store`; what is there already stays.
 pub(super) fn fill(tree: &FileTree, source: &Path, store: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(store).with_context(|| format!("make {}", store.display()))?;
+    let store = Folder::make(store)?;
     let mut path = PathBuf::from(source);
     let mut depth = 0;
     for step in tree.depth_first() {
@@ -28,22 +29,22 @@ pub(super) fn fill(tree: &FileTree, source: &Path, store: &Path) -> anyhow::Resu
         if let InodeKind::Regular(file) = &tree.inode(step.inode).kind
             && let Some(id) = file.object()
         {
-            copy(&path, store, id)?;
+            copy(&path, &store, id)?;
         }
     }
     Ok(())
 }
 
-fn copy(from: &Path, store: &Path, id: &ObjectId) -> anyhow::Result<()> {
-    let to = store.join(id.object_path());
-    if to.try_exists().with_context(|| format!("look for {}", to.display()))? {
+/// Puts a file's contents under their id. No symlink within the store is followed.
+fn copy(from: &Path, store: &Folder, id: &ObjectId) -> anyhow::Result<()> {
+    let directory = store.folder(&id.object_directory())?;
+    let name = id.object_file_name();
+    if directory.size(&name)?.is_some() {
         return Ok(());
     }
-    let directory = store.join(id.object_directory());
-    std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
     let mut input = File::open(from).with_context(|| format!("open {}", from.display()))?;
-    let context = || format!("write {}", to.display());
-    let mut output = tempfile::NamedTempFile::new_in(&directory).with_context(context)?;
+    let context = || format!("write {}", directory.path().join(&name).display());
+    let output = directory.stage()?;
     let mut hasher = VerityHasher::new(id.algorithm());
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -53,15 +54,11 @@ fn copy(from: &Path, store: &Path, id: &ObjectId) -> anyhow::Result<()> {
         }
         let bytes = buffer.get(..got).unwrap_or_default();
         hasher.update(bytes);
-        output.write_all(bytes).with_context(context)?;
+        output.file().write_all(bytes).with_context(context)?;
     }
     if hasher.finish() != *id {
         bail!("{} changed while it was read", from.display());
     }
-    output.as_file().set_permissions(super::mkcomposefs::mode_0644()).with_context(context)?;
-    match output.persist_noclobber(&to) {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error.error).with_context(context),
-    }
+    output.file().set_permissions(super::mkcomposefs::mode_0644()).with_context(context)?;
+    Ok(output.publish(&name)?)
 }

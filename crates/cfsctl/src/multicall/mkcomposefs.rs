@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
-    io::{self, Read as _, Write},
+    io::{self, Write},
     path::PathBuf,
 };
 
@@ -19,7 +18,10 @@ use composefs::{
 };
 use rustix::fs::CWD;
 
-use crate::ui::{self, error::Usage};
+use crate::{
+    input,
+    ui::{self, error::Usage},
+};
 
 /// Create a composefs image from a directory or dumpfile
 #[derive(Debug, Parser)]
@@ -83,17 +85,10 @@ impl Mkcomposefs {
     }
 
     fn read(&self) -> anyhow::Result<(FileTree, WriteOptions)> {
-        let path = self.source.display();
         if self.from_file {
-            let mut text = Vec::new();
-            if self.source.as_os_str() == "-" {
-                io::stdin().lock().read_to_end(&mut text)?;
-            } else {
-                let mut file = File::open(&self.source).with_context(|| format!("open {path}"))?;
-                file.read_to_end(&mut text).with_context(|| format!("read {path}"))?;
-            }
-            let parsed =
-                dumpfile::parse(&text, Algorithm::Sha256).with_context(|| format!("dumpfile {path}"))?;
+            let text = input::read(&self.source, input::DUMPFILE_MAX)?;
+            let parsed = dumpfile::parse(&text, Algorithm::Sha256)
+                .with_context(|| format!("dumpfile {}", self.source.display()))?;
             return Ok((parsed.tree, WriteOptions::default().primary_names(parsed.primary_names)));
         }
         let mut tree = scan(CWD, &self.source, Objects::Compute(Algorithm::Sha256), &Silent)?.tree;
