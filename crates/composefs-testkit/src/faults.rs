@@ -231,6 +231,23 @@ impl Faults {
         self.run(sandbox, &format!("trace={}", point.name), how, arguments)
     }
 
+    /// Runs the sandbox's program with `arguments` where each call of this name returns this error: a kernel, or a
+    /// sandbox around the program, that does not know it.
+    ///
+    /// # Panics
+    /// When the program hangs.
+    #[track_caller]
+    pub fn without<A: AsRef<OsStr>>(
+        &self,
+        sandbox: &Sandbox,
+        name: &str,
+        error: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Traced {
+        let inject = format!("inject={name}:error={error}");
+        self.run(sandbox, &format!("trace={name}"), &["--seccomp-bpf", "-e", &inject], arguments)
+    }
+
     #[track_caller]
     fn run<A: AsRef<OsStr>>(
         &self,

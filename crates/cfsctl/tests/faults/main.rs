@@ -12,6 +12,7 @@ mod scenario;
 mod errors;
 mod full_disk;
 mod kill;
+mod no_openat2;
 
 #[test]
 fn no_file_is_forgotten() {

@@ -88,7 +88,7 @@ impl<'a> LayerFiles<'a> {
         }
         let fd = match opened {
             // A kernel before 5.6, or a sandbox that does not know the call.
-            Err(Errno::NOSYS) => self.walk(relative),
+            Err(Errno::NOSYS | Errno::PERM) => self.walk(relative),
             opened => opened,
         };
         let kind = |found| StorageError::Kind { path: shown.to_owned(), found };

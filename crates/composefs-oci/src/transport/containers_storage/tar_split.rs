@@ -66,13 +66,15 @@ pub struct Parts<R> {
     number: u64,
     line: Vec<u8>,
     raw: Vec<u8>,
+    /// The raw bytes have a sparse member's headers. Looked for once: any number of files may follow them.
+    sparse: bool,
 }
 
 impl<R: BufRead> Parts<R> {
     /// Reads parts from lines, which are uncompressed.
     #[must_use]
     pub const fn new(lines: R) -> Self {
-        Self { lines, number: 0, line: Vec::new(), raw: Vec::new() }
+        Self { lines, number: 0, line: Vec::new(), raw: Vec::new(), sparse: false }
     }
 
     /// Returns the next part; `None` at the end.
@@ -99,7 +101,7 @@ impl<R: BufRead> Parts<R> {
                     };
                     let crc64 = line.payload.map(checksum).transpose().map_err(bad)?;
                     let file = Kept { name, size, crc64 };
-                    if self.raw.windows(SPARSE.len()).any(|window| window == SPARSE) {
+                    if self.sparse {
                         return Err(StorageError::Sparse(file.display_name()).into());
                     }
                     return Ok(Some(Part::File(file)));
@@ -111,6 +113,7 @@ impl<R: BufRead> Parts<R> {
                     }
                     let payload = line.payload.unwrap_or_default();
                     STANDARD.decode_vec(payload, &mut self.raw).map_err(|error| bad(error.to_string()))?;
+                    self.sparse = self.raw.windows(SPARSE.len()).any(|window| window == SPARSE);
                     if !self.raw.is_empty() {
                         return Ok(Some(Part::Raw(&self.raw)));
                     }
