@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
         let kind = InodeKind::Regular(Regular::Inline(contents.into()));
         tree.insert(directory, name, Inode { stat: Stat::default(), kind }).unwrap();
     }
-    let limits = BootLimits::default().file_bytes(1 << 20).specs(1000).compiled_bytes(8 << 20);
+    let limits = BootLimits::default().file_bytes(1 << 16).specs(100).compiled_bytes(1 << 18);
     match boot_transform(&mut tree, &mut |_, _| unreachable!("all is in the tree"), &limits) {
         Ok(()) => {
             for step in tree.depth_first() {

@@ -118,8 +118,12 @@ fn step(document: &mut Value, dice: &mut Dice) {
         (_, Value::Array(list)) => match dice.below(3) {
             0 => list.push(copy),
             1 => {
+                // Copies of copies would grow without end.
+                let small = |value: &&Value| value.to_string().len() < 256;
                 let more = *dice.pick(&[2, 20, 300]);
-                list.extend(list.first().cloned().map(|first| vec![first; more]).unwrap_or_default());
+                list.extend(
+                    list.first().filter(small).map(|first| vec![first.clone(); more]).unwrap_or_default(),
+                );
             }
             _ => dice.shuffle(list),
         },
