@@ -29,7 +29,7 @@ pub fn run(data: &[u8]) {
         // A member that no entry can be made of.
         (Ok(None), Some(records)) => {
             let number = |key: &[u8]| records.get(key).is_some_and(|text| digits(text).is_none());
-            let time = records.get(&b"mtime"[..]).is_some();
+            let time = records.contains_key(&b"mtime"[..]);
             let path = |key: &[u8]| {
                 records.get(key).is_some_and(|path| {
                     path.is_empty() || path.split(|&b| b == b'/').any(|part| part == b"..")
