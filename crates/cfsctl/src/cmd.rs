@@ -4,6 +4,7 @@ mod cat;
 mod completion;
 mod compute_karg;
 mod create_image;
+pub(crate) mod du;
 mod dump_files;
 mod fs_options;
 mod fsck;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Init(init::Init),
     Transaction(transaction::Transaction),
     Cat(cat::Cat),
+    Du(du::Du),
     Gc(gc::Gc),
     ImportImage(import_image::ImportImage),
     #[command(visible_alias = "list-images")]
@@ -57,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Init(verb) => verb.run(&app),
         Command::Transaction(verb) => verb.run(&app),
         Command::Cat(verb) => verb.run(&app),
+        Command::Du(verb) => return verb.run(&app),
         Command::Gc(verb) => return verb.run(&app),
         Command::ImportImage(verb) => verb.run(&app),
         Command::Images(verb) => verb.run(&app),

@@ -23,6 +23,7 @@ pub mod boot;
 mod stoppable;
 mod afresh;
 pub mod find;
+pub mod usage;
 pub mod pull;
 pub mod copy;
 

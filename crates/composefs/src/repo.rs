@@ -23,6 +23,7 @@ mod fan_out;
 pub mod lease;
 pub mod session;
 pub mod gc;
+pub mod usage;
 pub mod check;
 
 pub use crate::disk::lock::Wait;

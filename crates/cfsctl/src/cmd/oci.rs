@@ -20,6 +20,7 @@ mod mount;
 mod policy_args;
 mod pull;
 mod registry_args;
+mod rm;
 mod rootfs_args;
 mod seal;
 mod tag;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     Tag(tag::Tag),
     Untag(tag::Untag),
+    Rm(rm::Rm),
     Layer(layer::Layer),
     LsLayer(ls_layer::LsLayer),
     ImportLayer(import_layer::ImportLayer),
@@ -70,6 +72,7 @@ impl Command {
             Self::Diff(verb) => verb.run(app),
             Self::Tag(verb) => verb.run(app),
             Self::Untag(verb) => verb.run(app),
+            Self::Rm(verb) => verb.run(app),
             Self::Layer(verb) => verb.run(app),
             Self::LsLayer(verb) => verb.run(app),
             Self::ImportLayer(verb) => verb.run(app),

@@ -15,7 +15,8 @@ fn contents_by_way_of_symlinks() {
 #[test]
 fn a_damaged_object_is_an_error() {
     let session = Session::with_sample();
-    let listed = session.run(["oci", "ls", "--json", "sample", "/usr/share/numbers"]).success().text().to_owned();
+    let listed =
+        session.run(["oci", "ls", "--json", "sample", "/usr/share/numbers"]).success().text().to_owned();
     let object = listed.lines().find_map(|line| line.trim().strip_prefix("\"object\": \"")).unwrap();
     let object = object.trim_end_matches(['"', ',']);
     let path = session.sandbox.repo().join("objects").join(&object[..2]).join(&object[2..]);

@@ -2,11 +2,15 @@
 
 use composefs::{
     error::Category,
-    name::decode_component,
+    name::{RefName, decode_component},
     repo::{Repository, Writer},
 };
 
-use crate::{digest::ManifestDigest, error::Error, ident};
+use crate::{
+    digest::{Digest, ManifestDigest},
+    error::Error,
+    ident,
+};
 
 use super::indexes;
 
@@ -67,20 +71,54 @@ pub fn set(writer: &Writer, tag: &str, digest: &ManifestDigest) -> Result<(), Er
 /// # Errors
 /// [`Error::NotFound`] if there is none.
 pub fn remove(writer: &Writer, tag: &str) -> Result<(), Error> {
-    let reference = ident::tag(tag).map_err(|_| Error::NotFound(tag.to_owned()))?;
-    let index = ident::index_of_tag(tag)?;
-    let with_index = writer.read_ref(Category::Streams, &index)?.is_some();
-    let here = writer.read_ref(Category::Streams, &reference)?.is_some();
-    // Other programs remove the tag and leave the index.
-    if !here && !with_index {
-        return Err(Error::NotFound(tag.to_owned()));
-    }
+    remove_all(writer, &[tag])
+}
+
+/// Removes several tags, each with the index that is kept with it, in one commit.
+///
+/// # Errors
+/// [`Error::NotFound`] if there is one of them not; none is removed then.
+pub fn remove_all<T: AsRef<str>>(writer: &Writer, tags: &[T]) -> Result<(), Error> {
     let mut commit = writer.begin();
-    if here {
-        commit.remove_stream_ref(reference);
-    }
-    if with_index {
-        commit.remove_stream_ref(index);
+    for tag in tags {
+        for name in refs_of(writer, tag.as_ref())? {
+            commit.remove_stream_ref(name);
+        }
     }
     Ok(commit.finish()?)
+}
+
+/// Finds what there is of a tag: its ref, and that of the index that is kept with it.
+fn refs_of(repo: &Repository, tag: &str) -> Result<Vec<RefName>, Error> {
+    let not_found = || Error::NotFound(tag.to_owned());
+    let names = [ident::tag(tag).map_err(|_| not_found())?, ident::index_of_tag(tag)?];
+    let mut found = Vec::new();
+    for name in names {
+        if repo.read_ref(Category::Streams, &name)?.is_some() {
+            found.push(name);
+        }
+    }
+    // Other programs remove the tag and leave the index.
+    if found.is_empty() { Err(not_found()) } else { Ok(found) }
+}
+
+/// Finds the tags that a name on the command line means: the tag of that name, else those of the manifest with that
+/// digest, which may begin with `@`.
+///
+/// # Errors
+/// [`Error::NotFound`] if there are none.
+pub fn named(repo: &Repository, name: &str) -> Result<Vec<String>, Error> {
+    match refs_of(repo, name) {
+        Ok(_) => return Ok(vec![name.to_owned()]),
+        Err(Error::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let not_found = || Error::NotFound(name.to_owned());
+    let digest: Digest = name.strip_prefix('@').unwrap_or(name).parse().map_err(|_| not_found())?;
+    let tags: Vec<String> = list(repo)?
+        .into_iter()
+        .filter(|tag| tag.manifest.as_ref().is_some_and(|manifest| *manifest.digest() == digest))
+        .map(|tag| tag.name)
+        .collect();
+    if tags.is_empty() { Err(not_found()) } else { Ok(tags) }
 }

@@ -269,18 +269,19 @@ impl Names {
 }
 
 /// What records of mounts and pulls are measured by.
-struct Now {
+#[derive(Debug)]
+pub(super) struct Now {
     boot: BootId,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
 }
 
 impl Now {
-    fn read(repository: &Repository) -> Result<Self> {
+    pub(super) fn read(repository: &Repository) -> Result<Self> {
         Ok(Self { boot: BootId::current()?, sessions: Sessions::read(repository)? })
     }
 
     /// Tells whether a ref is the record of something that is over.
-    fn is_stale(&self, category: Category, link: &RefLink) -> bool {
+    pub(super) fn is_stale(&self, category: Category, link: &RefLink) -> bool {
         link.name_str().is_some_and(|name| match category {
             Category::Images => lease::is_stale(name, &self.boot),
             Category::Streams => self.sessions.is_stale(name),
