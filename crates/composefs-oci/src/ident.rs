@@ -163,6 +163,33 @@ pub fn boot_image_key_of(version: FormatVersion, xattrs: XattrMode) -> String {
     }
 }
 
+/// A key that names an EROFS image, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ImageKey {
+    /// Whether it is a boot variant.
+    pub bootable: bool,
+    /// Which extended attributes stay.
+    pub xattrs: XattrMode,
+    /// The formats that the image may have: V1 and V0 have one key.
+    pub versions: &'static [FormatVersion],
+}
+
+/// Takes the key of an image apart; `None` for other keys, and for modes we don't know.
+#[must_use]
+pub fn parse_image_key(key: &str) -> Option<ImageKey> {
+    let modes = [XattrMode::AllowlistOnly, XattrMode::KeepUserXattrs, XattrMode::KeepAll];
+    for versions in [&[FormatVersion::V1, FormatVersion::V0][..], &[FormatVersion::V2]] {
+        let version = versions.first().copied()?;
+        if key == image_key(version) {
+            return Some(ImageKey { bootable: false, xattrs: XattrMode::default(), versions });
+        }
+        if let Some(xattrs) = modes.into_iter().find(|&mode| key == boot_image_key_of(version, mode)) {
+            return Some(ImageKey { bootable: true, xattrs, versions });
+        }
+    }
+    None
+}
+
 /// Puts the names of a config stream into the order that decides its bytes: layers as the config has them, then
 /// `composefs.image`, `.v1`, the boot images in byte order.
 pub fn sort_config_refs(refs: &mut [(String, ObjectId)], layers: &[(DiffId, ObjectId)]) {

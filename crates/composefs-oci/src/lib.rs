@@ -20,6 +20,7 @@ pub mod stored;
 pub mod rootfs;
 pub mod seal;
 pub mod boot;
+pub mod fsck;
 mod stoppable;
 mod afresh;
 pub mod find;

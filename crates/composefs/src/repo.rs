@@ -19,7 +19,7 @@ pub mod commit;
 pub mod contents;
 pub mod space;
 mod reach;
-mod fan_out;
+pub mod fan_out;
 pub mod lease;
 pub mod session;
 pub mod gc;

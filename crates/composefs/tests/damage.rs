@@ -7,8 +7,12 @@ use composefs::{
     digest::{Algorithm, ObjectId, object_id_of},
     error::{Category, Error},
     name::{RefName, StreamName},
-    progress::Silent,
-    repo::{CheckOptions, GcOptions, GcPlan, InitOptions, OpenOptions, Repository, Wait, Writer, init},
+    progress::{Cancel, Silent},
+    repo::{
+        CheckOptions, GcOptions, GcPlan, InitOptions, OpenOptions, Repository, Wait, Writer,
+        check::{Fault, Finding, Level, Remedy, Subject},
+        init,
+    },
     splitstream::{Builder, ContentType},
 };
 use rustix::fs::CWD;
@@ -140,6 +144,120 @@ fn deep_check_compares_with_the_identifier() {
     let found = lines(&directory, &CheckOptions::default().deep(true));
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with(&format!("fsck: stream-content-mismatch: streams/{good}: ")), "{found:?}");
+}
+
+/// Names a stream whose file is as given, whatever that holds.
+fn store_raw_stream(writer: &Writer, name: &str, file: &[u8]) -> ObjectId {
+    let id = writer.store_bytes(file).unwrap().id;
+    let mut commit = writer.begin();
+    commit.stream(StreamName::new(name).unwrap(), id);
+    commit.finish().unwrap();
+    id
+}
+
+#[test]
+fn deep_check_finds_sizes_and_chunks_that_are_wrong() {
+    let directory = new_repository();
+    let writer = writer(&directory);
+    let mut builder = Builder::new(Algorithm::Sha256, ContentType::from_letters(*b"oci_blob")).unwrap();
+    builder.inline(&[7; 3000]).unwrap();
+    let built = builder.finish().unwrap();
+    let good = [&built.head[..], &built.tail].concat();
+    // The size stands in the info section, and the frame behind the head.
+    let size = good.windows(8).position(|bytes| bytes == 3000_u64.to_le_bytes()).unwrap();
+    let mut wrong_size = good.clone();
+    wrong_size[size] ^= 1;
+    let frame = good.windows(4).rposition(|bytes| bytes == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    let mut wrong_frame = good.clone();
+    wrong_frame[frame + 6..frame + 12].fill(0xff);
+    for (name, file) in [("good", &good), ("size", &wrong_size), ("frame", &wrong_frame)] {
+        store_raw_stream(&writer, name, file);
+    }
+    drop(writer);
+    assert_eq!(lines(&directory, &CheckOptions::default()), Vec::<String>::new());
+    let report = open(&directory).check(&CheckOptions::default().deep(true), &Silent).unwrap();
+    let found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.subject.to_string(), finding.fault.kind(), finding.level))
+        .collect();
+    let expected = [
+        ("streams/frame".to_owned(), "stream-read-failed", Level::Error),
+        ("streams/size".to_owned(), "stream-size-mismatch", Level::Warning),
+    ];
+    assert_eq!(found, expected);
+    assert!(matches!(report.findings[1].fault, Fault::StreamSize { stated: 3001, actual: 3000 }));
+    assert!(report.findings.iter().all(|finding| finding.remedy == Remedy::Repair));
+}
+
+#[test]
+fn a_damaged_object_is_said_once_and_not_of_its_streams() {
+    let directory = new_repository();
+    let name = "oci-blob-sha256:a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3";
+    let (stream, object) = store_stream(&writer(&directory), name, b"123");
+    fs::write(object_path(&directory, &object), b"124").unwrap();
+    let report = open(&directory).check(&CheckOptions::default().deep(true), &Silent).unwrap();
+    let actual = object_id_of(Algorithm::Sha256, b"124");
+    let expected = Finding::new(Subject::Object(object), Fault::ObjectDigestMismatch(actual));
+    assert_eq!(report.findings, [expected]);
+    assert_eq!(report.findings[0].object(), Some(&object));
+    assert_eq!((report.objects.checked, report.objects.corrupted), (2, 1));
+    let _ = stream;
+}
+
+#[test]
+fn a_deep_check_tells_what_was_left_over() {
+    let directory = new_repository();
+    let root = directory.path();
+    let writer = writer(&directory);
+    let image = writer.store_bytes(&[2; 100]).unwrap().id;
+    drop(writer);
+    let old = std::time::SystemTime::now() - Duration::from_secs(400 * 24 * 3600);
+    fs::File::create(root.join("objects/.tmp-object-AAAAAAAAAAAA")).unwrap().set_modified(old).unwrap();
+    fs::create_dir_all(root.join("images/refs/x-mounts")).unwrap();
+    symlink(format!("../objects/{}", image.object_path()), root.join("images").join(image.to_hex())).unwrap();
+    let record = "x-mounts/01234567-89ab-cdef-0123-456789abcdef-7";
+    symlink(format!("../../{image}"), root.join("images/refs").join(record)).unwrap();
+    let pull = "x-pulls/01234567-89ab-cdef-0123-456789abcdef-7-0-0";
+    fs::create_dir_all(root.join("streams/refs/x-pulls")).unwrap();
+    symlink("../../stream", root.join("streams/refs").join(pull)).unwrap();
+    fs::create_dir_all(root.join(".cfs/pulls")).unwrap();
+    fs::write(root.join(".cfs/pulls/01234567-89ab-cdef-0123-456789abcdef-7-0"), "").unwrap();
+    let report = open(&directory).check(&CheckOptions::default().deep(true), &Silent).unwrap();
+    let left: Vec<_> =
+        report.findings.iter().filter(|finding| finding.level == Level::Warning).cloned().collect();
+    let temporary = Subject::Temporary { path: "objects/.tmp-object-AAAAAAAAAAAA".to_owned() };
+    let mount =
+        Subject::Ref { category: Category::Images, name: record.to_owned(), entry: Some(image.to_hex()) };
+    let session =
+        Subject::Temporary { path: ".cfs/pulls/01234567-89ab-cdef-0123-456789abcdef-7-0".to_owned() };
+    let pull =
+        Subject::Ref { category: Category::Streams, name: pull.to_owned(), entry: Some("stream".to_owned()) };
+    let expected = [
+        Finding::new(temporary, Fault::LeftoverTemporary),
+        Finding::new(session, Fault::LeftoverTemporary),
+        Finding::new(mount, Fault::StaleRecord),
+        Finding::new(pull, Fault::StaleRecord),
+    ];
+    assert_eq!(left, expected);
+    let cfsctl = ["cfsctl".to_owned()];
+    assert!(left.iter().all(|finding| finding.remedy.command(&cfsctl, root).unwrap() == ["cfsctl", "gc"]));
+    assert_eq!(left[0].to_string(), "fsck: leftover-temporary: objects/.tmp-object-AAAAAAAAAAAA");
+}
+
+#[test]
+fn a_check_that_was_stopped_does_not_say_that_all_is_well() {
+    let directory = new_repository();
+    store_stream(&writer(&directory), "one", &[1; 5000]);
+    for deep in [false, true] {
+        let cancel = Cancel::default();
+        let options = CheckOptions::default().deep(deep).threads(1).cancel(cancel.clone());
+        assert!(open(&directory).check(&options, &Silent).unwrap().is_ok());
+        cancel.cancel();
+        let report = open(&directory).check(&options, &Silent).unwrap();
+        assert!(report.stopped && !report.is_ok());
+        assert_eq!((report.findings.len(), report.objects.checked), (0, 0));
+    }
 }
 
 #[test]

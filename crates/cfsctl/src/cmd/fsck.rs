@@ -11,14 +11,18 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    ui::{self, error::Failed},
+    ui::{
+        self,
+        error::{Failed, Stopped},
+    },
 };
 use remedies::{Place, Row};
 
 /// Check the repository
 ///
 /// Objects are measured by the kernel, or hashed where there is no fs-verity; streams and images are read, and every name
-/// is followed. With damage the exit status is 1; with --json it is 0, and the document tells.
+/// is followed. With damage the exit status is 1; with --json it is 0, and the document tells. Every finding has the command
+/// that mends it.
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
     /// Print one JSON document
@@ -27,7 +31,7 @@ pub(crate) struct Fsck {
     /// Check names and tables only, not the contents of objects
     #[arg(long, conflicts_with = "deep")]
     metadata_only: bool,
-    /// Also put every stream together again and compare it with its name
+    /// Also read all contents, put every stream together again and compare it with its name, look for leftovers
     #[arg(long)]
     deep: bool,
 }
@@ -46,6 +50,9 @@ pub(crate) struct Document {
     broken_links: u64,
     missing_objects: u64,
     errors: Vec<String>,
+    /// Whether a signal came before all was checked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
     /// Everything found, warnings too. Left out where there is nothing: then the document is the base command line's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Row>,
@@ -65,6 +72,7 @@ impl Document {
             broken_links: report.broken_links,
             missing_objects: report.missing_objects,
             errors: report.errors().map(ToString::to_string).collect(),
+            stopped: report.stopped,
             findings: report.findings.iter().map(|finding| place.row(finding)).collect(),
         }
     }
@@ -90,6 +98,7 @@ pub(crate) fn print(report: &CheckReport, out: &mut dyn Write) -> anyhow::Result
         writeln!(out, "missing objects: {}", report.missing_objects)?;
     }
     match report.errors().count() {
+        count if report.stopped => writeln!(out, "status: stopped, {count} error(s) so far")?,
         0 => writeln!(out, "status: ok")?,
         count => writeln!(out, "status: {count} error(s)")?,
     }
@@ -100,14 +109,8 @@ pub(crate) fn print(report: &CheckReport, out: &mut dyn Write) -> anyhow::Result
 }
 
 /// Checks a repository as the global options say.
-pub(crate) fn check(
-    app: &App,
-    repo: &Repository,
-    metadata_only: bool,
-    deep: bool,
-) -> anyhow::Result<CheckReport> {
-    let options = CheckOptions::default().metadata_only(metadata_only).deep(deep).threads(app.jobs());
-    let report = repo.check(&options, app.observer().as_ref())?;
+pub(crate) fn check(app: &App, repo: &Repository, options: CheckOptions) -> anyhow::Result<CheckReport> {
+    let report = repo.check(&options.threads(app.jobs()), app.observer().as_ref())?;
     for finding in report.findings.iter().filter(|finding| finding.level == Level::Warning) {
         crate::ui::say!("warning: {finding}");
     }
@@ -118,13 +121,16 @@ impl Fsck {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let repo = app.repository()?;
         let place = Place::new(app)?;
-        let report = check(app, &repo, self.metadata_only, self.deep)?;
-        if self.json {
-            ui::json::print(&Document::new(&report, &place))?;
-            return Ok(ExitCode::SUCCESS);
+        let options = CheckOptions::default().metadata_only(self.metadata_only).deep(self.deep);
+        let report = check(app, &repo, options.cancel(ui::interrupt::watch()?))?;
+        match self.json {
+            true => ui::json::print(&Document::new(&report, &place))?,
+            false => print(&report, &mut ui::out())?,
         }
-        print(&report, &mut ui::out())?;
-        if report.is_ok() {
+        if report.stopped {
+            return Err(Stopped.into());
+        }
+        if self.json || report.is_ok() {
             return Ok(ExitCode::SUCCESS);
         }
         let remedies = report.findings.iter().map(|finding| Remedy::Repository(finding.remedy.clone()));

@@ -33,6 +33,11 @@ impl Failed {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// A check was stopped by a signal before it had seen all.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before all was checked")]
+pub(crate) struct Stopped;
+
 /// Prints an error with its causes and hint, as an event where stderr has those; returns the exit status.
 pub(crate) fn report(error: &anyhow::Error, progress: ProgressMode) -> ExitCode {
     // Whoever read our output has seen enough: that is no failure.
@@ -49,7 +54,7 @@ pub(crate) fn report(error: &anyhow::Error, progress: ProgressMode) -> ExitCode 
     }
     if let Some(cancelled) = cancelled(error) {
         match events {
-            true => crate::ui::say!("{}", json!({"event": "cancelled", "text": cancelled.to_string()})),
+            true => crate::ui::say!("{}", json!({"event": "cancelled", "text": cancelled})),
             false => crate::ui::say!("{cancelled}"),
         }
         return ExitCode::from(super::interrupt::status());
@@ -67,11 +72,11 @@ pub(crate) fn report(error: &anyhow::Error, progress: ProgressMode) -> ExitCode 
 }
 
 /// The cause that says somebody pressed Ctrl-C.
-fn cancelled(error: &anyhow::Error) -> Option<&composefs_oci::Error> {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref())
-        .find(|cause| matches!(cause, composefs_oci::Error::Cancelled { .. }))
+fn cancelled(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(cancelled @ composefs_oci::Error::Cancelled { .. }) => Some(cancelled.to_string()),
+        _ => cause.downcast_ref::<Stopped>().map(ToString::to_string),
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

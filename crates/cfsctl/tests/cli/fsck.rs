@@ -46,6 +46,56 @@ fn an_object_that_is_gone() {
 }
 
 #[test]
+fn what_was_left_over_is_a_warning() {
+    let mut session = Session::with_sample();
+    let repo = session.sandbox.repo();
+    let image = session.run(["oci", "compute-id", "sample"]).success().text().trim_end().to_owned();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(400 * 24 * 3600);
+    let left = std::fs::File::create(repo.join("objects/.tmp-object-AAAAAAAAAAAA")).unwrap();
+    left.set_modified(old).unwrap();
+    std::fs::create_dir_all(repo.join("images/refs/x-mounts")).unwrap();
+    let record = "images/refs/x-mounts/01234567-89ab-cdef-0123-456789abcdef-7";
+    std::os::unix::fs::symlink(format!("../../{image}"), repo.join(record)).unwrap();
+    session.see(["fsck"]);
+    session.see(["fsck", "--deep"]);
+    session.see(["oci", "fsck", "--deep", "--json"]);
+    session.note("what the remedy says mends it");
+    let _ = session.run(["gc"]).success();
+    session.see(["fsck", "--deep"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn contents_that_are_not_what_the_name_says() {
+    let mut session = Session::with_sample();
+    let [lower, upper] = crate::lab::sample_layers();
+    let streams = session.sandbox.path("repo/streams");
+    let (lower, upper) =
+        (streams.join(format!("oci-layer-{lower}")), streams.join(format!("oci-layer-{upper}")));
+    // A good stream under the name of another.
+    std::fs::remove_file(&upper).unwrap();
+    std::os::unix::fs::symlink(std::fs::read_link(&lower).unwrap(), &upper).unwrap();
+    session.see(["fsck"]);
+    session.see(["fsck", "--deep"]);
+    session.see(["fsck", "--deep", "--json"]);
+    assert_snapshot!(session.text());
+}
+
+/// Every command that a document gives can be run, and is for this repository.
+#[test]
+fn commands_are_for_this_repository() {
+    let session = Session::with_sample();
+    let strange = session.sandbox.repo().join("streams/it's none of ours");
+    std::fs::write(&strange, "").unwrap();
+    let found = session.run(["fsck", "--json"]).success().json();
+    let command: Vec<String> =
+        serde_json::from_value(found["findings"][0]["remedy"]["command"].clone()).unwrap();
+    assert_eq!(std::process::Command::new(&command[0]).args(&command[1..]).status().unwrap().code(), Some(0));
+    assert!(!strange.exists());
+    let _ = session.run(["fsck"]).success();
+}
+
+#[test]
 fn names_that_lead_nowhere_and_files_of_strangers() {
     let mut session = Session::with_sample();
     let repo = session.sandbox.repo();

@@ -143,3 +143,44 @@ fn twice_ends_at_once() {
     let _ = talk.read_to_string(&mut String::new());
     let _ = stalled.session.run(["fsck", "--deep"]).success();
 }
+
+#[test]
+fn a_check_tells_what_it_found_until_then() {
+    let session = Session::with_sample();
+    let repo = session.sandbox.repo();
+    // Nobody reads that much: the check is in it when the signal comes.
+    let endless = repo.join("objects/00").join("0".repeat(62));
+    std::fs::create_dir_all(endless.parent().unwrap()).unwrap();
+    std::fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
+    for (arguments, before) in [
+        (&["fsck"][..], "status: stopped, 0 error(s) so far\n"),
+        (&["oci", "fsck", "--deep", "--json"], "\"stopped\": true"),
+    ] {
+        let mut child = Command::new(CFSCTL)
+            .env_clear()
+            .env("HOME", session.sandbox.path("home"))
+            .arg("--repo")
+            .arg(&repo)
+            .args(["--jobs=1", "--progress=json"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut talk = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while talk.read_line(&mut line).unwrap() > 0 && !line.contains("\"event\":\"objects\"") {
+            line.clear();
+        }
+        kill(&child, Signal::INT);
+        let (mut rest, mut result) = (String::new(), String::new());
+        talk.read_to_string(&mut rest).unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut result).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+        assert!(result.contains(before) && !result.contains("status: ok"), "{result}");
+        assert!(
+            rest.ends_with("{\"event\":\"cancelled\",\"text\":\"stopped before all was checked\"}\n"),
+            "{rest}"
+        );
+    }
+}

@@ -8,6 +8,8 @@ fn good() {
     session.see(["oci", "fsck"]);
     session.see(["oci", "fsck", "sample"]);
     session.see(["oci", "fsck", "--json"]);
+    session.see(["oci", "fsck", "--deep"]);
+    session.see(["oci", "fsck", "--deep", "sample"]);
     session.see(["oci", "fsck", "none"]);
     assert_snapshot!(session.text());
 }
@@ -19,6 +21,24 @@ fn a_layer_that_is_gone() {
     std::fs::remove_file(session.sandbox.path(format!("repo/streams/oci-layer-{lower}"))).unwrap();
     session.see(["oci", "fsck"]);
     session.see(["oci", "fsck", "--json"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn images_and_artifacts_that_do_not_fit() {
+    let mut session = Session::with_sample();
+    let repo = session.sandbox.repo();
+    let image = session.run(["oci", "compute-id", "sample"]).success().text().trim_end().to_owned();
+    std::fs::remove_file(repo.join("images").join(image)).unwrap();
+    let manifest = "sha256:0dc976db7403d390cf1b7067ab214f81a092f9a9c37c424d87b94e3ed44edde6";
+    let gone = format!("sha256:{}", "0".repeat(64));
+    let referrers = repo.join("streams/refs/oci-referrers").join(gone);
+    std::fs::create_dir_all(&referrers).unwrap();
+    std::os::unix::fs::symlink(format!("../../../oci-manifest-{manifest}"), referrers.join(manifest))
+        .unwrap();
+    session.see(["oci", "fsck"]);
+    session.see(["oci", "fsck", "--deep"]);
+    session.see(["oci", "fsck", "--deep", "--json"]);
     assert_snapshot!(session.text());
 }
 

@@ -6,6 +6,7 @@
 //! `docs/formats/repository.md`, section 8; the texts are in `docs/formats/cli.md`, section 4.
 
 mod finding;
+pub(crate) mod beside;
 
 pub use finding::{Fault, Finding, Level, Reason, Remedy, Subject};
 
@@ -26,17 +27,19 @@ use crate::{
 pub struct Report {
     /// Tags looked at.
     pub images_checked: u64,
-    /// Of these, tags with at least one finding.
+    /// Of these, tags with at least one finding that is an error.
     pub images_corrupted: u64,
     /// What was found.
     pub findings: Vec<Finding>,
+    /// Whether it was stopped before all was checked; the counts are of what was.
+    pub stopped: bool,
 }
 
 impl Report {
-    /// Tells whether nothing is wrong; warnings do not count.
+    /// Tells whether all was checked and nothing is wrong; warnings do not count.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.errors().next().is_none()
+        !self.stopped && self.errors().next().is_none()
     }
 
     /// Walks the findings that are errors.
@@ -45,40 +48,73 @@ impl Report {
     }
 }
 
-/// Checks the images of all tags, or of one.
+/// Checks the images of all tags, or of one: that documents are what their digests say, and that all they name is here.
 ///
 /// # Errors
 /// What listing the tags gives; [`crate::Error::NotFound`] for a tag that is not there. Damage is no error.
 pub fn check(repo: &Repository, only: Option<&str>) -> Result<Report, crate::Error> {
     let mut report = Report::default();
-    let mut refs = repo.refs(Category::Streams, ident::TAGS)?;
-    refs.sort();
-    let mut found = false;
-    for (name, target) in refs {
-        let tag = decode_component(&name);
-        if only.is_some_and(|only| only != tag) {
-            continue;
-        }
-        found = true;
-        report.images_checked += 1;
-        let mut faults = Vec::new();
-        check_tag(repo, &tag, &target, &mut faults);
-        report.images_corrupted += u64::from(!faults.is_empty());
-        let manifest = ident::parse_manifest(&target);
-        report.findings.extend(
-            faults.into_iter().map(|fault| Finding::new(Subject::Tag(tag.clone()), manifest.clone(), fault)),
-        );
+    for (tag, target) in tags(repo, only)? {
+        let checked = check_tag(repo, &tag, &target);
+        report.add(&Subject::Tag(tag), &target, checked.faults);
     }
-    match only {
-        Some(tag) if !found => Err(crate::Error::NotFound(tag.to_owned())),
-        _ => Ok(report),
+    Ok(report)
+}
+
+impl Report {
+    /// Adds what was found about an image.
+    pub(crate) fn add(&mut self, subject: &Subject, target: &str, faults: Vec<Fault>) {
+        let manifest = ident::parse_manifest(target);
+        let findings: Vec<Finding> =
+            faults.into_iter().map(|fault| Finding::new(subject.clone(), manifest.clone(), fault)).collect();
+        let corrupted = findings.iter().any(|finding| finding.level == Level::Error);
+        self.images_checked = self.images_checked.saturating_add(1);
+        self.images_corrupted = self.images_corrupted.saturating_add(u64::from(corrupted));
+        self.findings.extend(findings);
     }
 }
 
-/// A document's bytes, and the names in its stream.
-type Document = (Vec<u8>, Vec<(String, ObjectId)>);
+/// Lists the tags with what they point to, or the one that is asked for.
+pub(crate) fn tags(repo: &Repository, only: Option<&str>) -> Result<Vec<(String, String)>, crate::Error> {
+    let mut refs = repo.refs(Category::Streams, ident::TAGS)?;
+    refs.sort();
+    let tags = refs.into_iter().map(|(name, target)| (decode_component(&name), target));
+    let tags: Vec<_> = tags.filter(|(tag, _)| only.is_none_or(|only| only == tag)).collect();
+    match only {
+        Some(tag) if tags.is_empty() => Err(crate::Error::NotFound(tag.to_owned())),
+        _ => Ok(tags),
+    }
+}
 
-fn read(repo: &Repository, stream: &ObjectId, kind: ContentType, max: u64) -> Result<Document, Reason> {
+/// What was found about a tag, and its image as far as it could be read.
+#[derive(Default)]
+pub(crate) struct Checked {
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) image: Option<Readable>,
+}
+
+/// A container image whose documents could be read.
+pub(crate) struct Readable {
+    pub(crate) config: Config,
+    pub(crate) config_stream: ObjectId,
+    pub(crate) config_refs: Vec<(String, ObjectId)>,
+    pub(crate) manifest_refs: Vec<(String, ObjectId)>,
+}
+
+/// Returns what a stream names under a key.
+pub(crate) fn named(refs: &[(String, ObjectId)], key: &str) -> Option<ObjectId> {
+    refs.iter().find(|(name, _)| name == key).map(|(_, id)| *id)
+}
+
+/// A document's bytes, and the names in its stream.
+pub(super) type Document = (Vec<u8>, Vec<(String, ObjectId)>);
+
+pub(super) fn read(
+    repo: &Repository,
+    stream: &ObjectId,
+    kind: ContentType,
+    max: u64,
+) -> Result<Document, Reason> {
     let reason = |error: composefs::error::Error| Reason::of(&error);
     let parsed = repo.open_stream(stream).map_err(reason)?;
     parsed.expect_type(kind).map_err(|error| Reason::of(&error))?;
@@ -87,17 +123,31 @@ fn read(repo: &Repository, stream: &ObjectId, kind: ContentType, max: u64) -> Re
     Ok((repo.read_object(&object, max).map_err(reason)?, refs))
 }
 
-fn differs(expected: &Digest, bytes: &[u8]) -> Option<Digest> {
+pub(super) fn differs(expected: &Digest, bytes: &[u8]) -> Option<Digest> {
     expected.of_same_algorithm(bytes).filter(|actual| actual != expected)
 }
 
-fn check_tag(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>) {
+pub(crate) fn check_tag(repo: &Repository, tag: &str, target: &str) -> Checked {
+    let mut checked = Checked::default();
+    checked.image = check_documents(repo, tag, target, &mut checked.faults);
+    checked
+}
+
+/// Ends the check of an image with a fault.
+fn failed(faults: &mut Vec<Fault>, fault: Fault) -> Option<Readable> {
+    faults.push(fault);
+    None
+}
+
+fn check_documents(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>) -> Option<Readable> {
     if tag.starts_with('@') {
         faults.push(Fault::InvalidRefName);
     }
     let Some(digest) = ident::parse_manifest(target) else {
-        faults.push(Fault::RefResolveFailed(format!("it points to `{target}`, which is no manifest").into()));
-        return;
+        return failed(
+            faults,
+            Fault::RefResolveFailed(format!("it points to `{target}`, which is no manifest").into()),
+        );
     };
     let stream = match ident::manifest(&digest)
         .map_err(composefs::error::Error::from)
@@ -105,62 +155,52 @@ fn check_tag(repo: &Repository, tag: &str, target: &str, faults: &mut Vec<Fault>
     {
         Ok(Some(stream)) => stream,
         Ok(None) => {
-            return faults.push(Fault::RefResolveFailed(format!("there is no entry `{target}`").into()));
+            return failed(faults, Fault::RefResolveFailed(format!("there is no entry `{target}`").into()));
         }
-        Err(error) => return faults.push(Fault::RefResolveFailed(Reason::of(&error))),
+        Err(error) => return failed(faults, Fault::RefResolveFailed(Reason::of(&error))),
     };
     let (bytes, refs) = match read(repo, &stream, ContentType::OCI_MANIFEST, MANIFEST_MAX) {
         Ok(document) => document,
-        Err(reason) => return faults.push(Fault::ManifestReadFailed { stream, reason }),
+        Err(reason) => return failed(faults, Fault::ManifestReadFailed { stream, reason }),
     };
     if let Some(actual) = differs(digest.digest(), &bytes) {
         faults.push(Fault::ManifestDigestMismatch { expected: digest.digest().clone(), actual });
     }
     match Manifest::parse_as(bytes, digest) {
-        Ok(manifest) => check_manifest(repo, &manifest, &refs, faults),
-        Err(error) => faults.push(Fault::ManifestParseFailed(error.to_string())),
+        Ok(manifest) => check_manifest(repo, &manifest, refs, faults),
+        Err(error) => failed(faults, Fault::ManifestParseFailed(error.to_string())),
     }
 }
 
 fn check_manifest(
     repo: &Repository,
     manifest: &Manifest,
-    refs: &[(String, ObjectId)],
+    refs: Vec<(String, ObjectId)>,
     faults: &mut Vec<Fault>,
-) {
-    let named =
-        |refs: &[(String, ObjectId)], key: &str| refs.iter().find(|(name, _)| name == key).map(|(_, id)| *id);
+) -> Option<Readable> {
     let digest = match manifest.config_digest() {
         Ok(digest) => digest,
-        Err(error) => return faults.push(Fault::ManifestParseFailed(error.to_string())),
+        Err(error) => return failed(faults, Fault::ManifestParseFailed(error.to_string())),
     };
-    let Some(stream) = named(refs, &ident::config_key(&digest)) else {
-        return faults.push(Fault::ConfigRefMissing(digest));
+    let Some(stream) = named(&refs, &ident::config_key(&digest)) else {
+        return failed(faults, Fault::ConfigRefMissing(digest));
     };
     let (bytes, config_refs) = match read(repo, &stream, ContentType::OCI_CONFIG, CONFIG_MAX) {
         Ok(document) => document,
-        Err(reason) => return faults.push(Fault::ConfigReadFailed { config: digest, stream, reason }),
+        Err(reason) => return failed(faults, Fault::ConfigReadFailed { config: digest, stream, reason }),
     };
     if let Some(actual) = differs(digest.digest(), &bytes) {
         faults.push(Fault::ConfigDigestMismatch { expected: digest.digest().clone(), actual });
     }
     if !manifest.is_container() {
-        for layer in manifest.layers() {
-            let Ok(layer) = Digest::new(layer.digest().as_ref()) else { continue };
-            match named(refs, layer.as_str()) {
-                None => faults.push(Fault::ArtifactLayerRefMissing(layer)),
-                Some(id) if !repo.has_object(&id).unwrap_or(false) => {
-                    faults.push(Fault::ArtifactLayerObjectMissing(layer, id));
-                }
-                Some(_) => {}
-            }
-        }
-        return;
+        check_artifact(repo, manifest, &refs, faults);
+        return None;
     }
     let config = match Config::parse_as(bytes, digest.clone()) {
         Ok(config) => config,
         Err(error) => {
-            return faults.push(Fault::ConfigParseFailed { config: digest, detail: error.to_string() });
+            faults.push(Fault::ConfigParseFailed { config: digest, detail: error.to_string() });
+            return None;
         }
     };
     for diff_id in config.diff_ids() {
@@ -169,18 +209,40 @@ fn check_manifest(
             Some(id) => check_layer(repo, diff_id, &id, faults),
         }
     }
-    if let Some(label) = config.label(LABEL) {
-        let image = ObjectId::from_any_hex(label).map_err(|error| error.to_string());
-        let missing = match image {
-            Ok(id) => match repo.image_entry(&id) {
-                Ok(Some(_)) => None,
-                Ok(None) => Some(format!("image {id} is missing")),
-                Err(error) => Some(error.to_string()),
-            },
-            Err(detail) => Some(detail),
-        };
-        faults.extend(missing.map(|detail| Fault::SealImageMissing(digest, detail)));
+    check_seal(repo, &config, faults);
+    Some(Readable { config, config_stream: stream, config_refs, manifest_refs: refs })
+}
+
+fn check_artifact(
+    repo: &Repository,
+    manifest: &Manifest,
+    refs: &[(String, ObjectId)],
+    faults: &mut Vec<Fault>,
+) {
+    for layer in manifest.layers() {
+        let Ok(layer) = Digest::new(layer.digest().as_ref()) else { continue };
+        match named(refs, layer.as_str()) {
+            None => faults.push(Fault::ArtifactLayerRefMissing(layer)),
+            Some(id) if !repo.has_object(&id).unwrap_or(false) => {
+                faults.push(Fault::ArtifactLayerObjectMissing(layer, id));
+            }
+            Some(_) => {}
+        }
     }
+}
+
+fn check_seal(repo: &Repository, config: &Config, faults: &mut Vec<Fault>) {
+    let Some(label) = config.label(LABEL) else { return };
+    let image = ObjectId::from_any_hex(label).map_err(|error| error.to_string());
+    let missing = match image {
+        Ok(id) => match repo.image_entry(&id) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(format!("image {id} is missing")),
+            Err(error) => Some(error.to_string()),
+        },
+        Err(detail) => Some(detail),
+    };
+    faults.extend(missing.map(|detail| Fault::SealImageMissing(config.digest().clone(), detail)));
 }
 
 fn check_layer(repo: &Repository, diff_id: &DiffId, id: &ObjectId, faults: &mut Vec<Fault>) {

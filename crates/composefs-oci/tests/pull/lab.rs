@@ -13,7 +13,7 @@ use composefs::{
     repo::{CheckOptions, ErofsFormats, InitOptions, OpenOptions, Repository, Writer, init},
 };
 use composefs_oci::{
-    Error,
+    Error, fsck,
     pull::{PullOptions, Pulled, pull},
     stored::{check, tags},
     transport,
@@ -117,7 +117,9 @@ impl Lab {
     pub(crate) fn clean(&self) {
         let report = self.writer.check(&CheckOptions::default().deep(true), &Silent).unwrap();
         assert!(report.is_ok(), "{:?}", report.findings);
-        let report = check::check(&self.writer, None).unwrap();
+        assert_eq!(check::check(&self.writer, None).unwrap().findings, []);
+        let options = fsck::CheckOptions::default().deep(true);
+        let report = fsck::check(&self.writer, None, &options, &Silent).unwrap();
         assert!(report.is_ok(), "{:?}", report.findings);
     }
 

@@ -9,6 +9,7 @@ mod collections;
 mod damage;
 mod directories;
 mod docker;
+mod fsck;
 mod hostile;
 mod layers;
 mod names;

@@ -9,15 +9,20 @@
 pub mod subject;
 pub mod remedy;
 pub mod finding;
-mod objects;
+mod work;
 mod names;
 mod deep;
+mod objects;
+mod leftovers;
 
 pub use finding::{ContentDigest, Fault, Finding, Level, Reason};
 pub use remedy::Remedy;
 pub use subject::Subject;
 
-use std::num::NonZero;
+use std::{collections::HashSet, num::NonZero};
+
+use deep::Seen;
+use work::Work;
 
 use super::{
     Meta, Origin, Repository, layout,
@@ -27,47 +32,57 @@ use crate::{
     digest::VerityAlgorithm,
     disk::beneath,
     error::{Category, Error, Result, Step, chain},
-    progress::Observer,
+    progress::{Cancel, Observer},
 };
 
 /// How thoroughly a repository is checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckOptions {
-    /// Leave the objects' contents alone; streams, images and refs are checked.
+    /// Leave the objects' contents alone; streams, images and refs are checked. Without effect on a deep check.
     pub metadata_only: bool,
-    /// Rebuild every stream, too, and compare it with what its name promises.
+    /// Rebuild every stream, too, and compare it with what its name promises; read the contents of all objects though
+    /// the kernel has measured them; look for what was left over.
     pub deep: bool,
     /// How many threads read; at least one.
     pub threads: usize,
+    /// Ends the check early. The report has what was found until then, and says so.
+    pub cancel: Cancel,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { metadata_only: false, deep: false, threads }
+        Self { metadata_only: false, deep: false, threads, cancel: Cancel::default() }
     }
 }
 
 impl CheckOptions {
     /// Leaves the objects' contents alone.
     #[must_use]
-    pub const fn metadata_only(mut self, metadata_only: bool) -> Self {
+    pub fn metadata_only(mut self, metadata_only: bool) -> Self {
         self.metadata_only = metadata_only;
         self
     }
 
     /// Rebuilds every stream.
     #[must_use]
-    pub const fn deep(mut self, deep: bool) -> Self {
+    pub fn deep(mut self, deep: bool) -> Self {
         self.deep = deep;
         self
     }
 
     /// Sets how many threads read.
     #[must_use]
-    pub const fn threads(mut self, threads: usize) -> Self {
+    pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Sets what ends the check early.
+    #[must_use]
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
         self
     }
 }
@@ -124,18 +139,33 @@ pub struct CheckReport {
     pub missing_objects: u64,
     /// What is wrong, in the order of the checks.
     pub findings: Vec<Finding>,
+    /// Whether it was stopped before all was checked; the counts are of what was.
+    pub stopped: bool,
 }
 
 impl CheckReport {
-    /// Tells whether nothing is wrong; warnings do not count.
+    /// Tells whether all was checked and nothing is wrong; warnings do not count.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.errors().next().is_none()
+        !self.stopped && self.errors().next().is_none()
     }
 
     /// Walks the findings that are errors.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.level == Level::Error)
+    }
+
+    /// Adds what rebuilding the streams found.
+    fn add_rebuilt(&mut self, mut findings: Vec<Finding>) {
+        // Most of what cannot be opened is found by two, but reading can fail now and have been good a moment ago.
+        let known: HashSet<&Subject> = self.findings.iter().map(|finding| &finding.subject).collect();
+        findings.retain(|finding| {
+            !matches!(finding.fault, Fault::StreamOpen(_)) || !known.contains(&finding.subject)
+        });
+        let bad = findings.iter().filter(|finding| matches!(finding.fault, Fault::StreamContents { .. }));
+        let bad = u64::try_from(bad.count()).unwrap_or(u64::MAX);
+        self.streams.corrupted = self.streams.corrupted.saturating_add(bad);
+        self.findings.append(&mut findings);
     }
 
     fn find(&mut self, subject: Subject, fault: Fault) {
@@ -145,6 +175,8 @@ impl CheckReport {
 
 impl Repository {
     /// Checks everything, under the shared lock.
+    ///
+    /// Memory: some buffers for each thread, the largest image, and with [`CheckOptions::deep`] an id for each object.
     ///
     /// # Errors
     /// [`Error::Io`] if a directory cannot be listed. All else is in the report.
@@ -157,18 +189,24 @@ impl Repository {
             broken_links: 0,
             missing_objects: 0,
             findings: Vec::new(),
+            stopped: false,
         };
+        let work = Work::new(self, options, observer);
         self.check_meta(&mut report)?;
-        if !options.metadata_only {
-            objects::check(self, options, observer, &mut report)?;
+        let seen = Seen::default();
+        let rebuilt = if options.deep { deep::check(&work, &seen)? } else { Vec::new() };
+        if options.deep || !options.metadata_only {
+            objects::check(&work, &seen, &mut report)?;
         }
         for category in [Category::Streams, Category::Images] {
-            names::check_entries(self, category, &mut report)?;
-            names::check_refs(self, category, &mut report)?;
+            names::check_entries(&work, category, &mut report)?;
+            names::check_refs(&work, category, &mut report)?;
         }
+        report.add_rebuilt(rebuilt);
         if options.deep {
-            deep::check(self, options, observer, &mut report)?;
+            report.findings.extend(leftovers::check(self)?);
         }
+        report.stopped = work.has_stopped();
         Ok(report)
     }
 

@@ -12,11 +12,7 @@ use crate::error::Result;
 /// # Errors
 /// The first that `work` gives; what was begun is finished then, and nothing else is begun. Where no thread can be
 /// started, there are fewer.
-pub(super) fn each<T: Sync>(
-    list: &[T],
-    threads: usize,
-    work: impl Fn(&T) -> Result<()> + Sync,
-) -> Result<()> {
+pub fn each<T: Sync>(list: &[T], threads: usize, work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let outcome = Mutex::new(Ok(()));
     let run = || {
@@ -45,7 +41,8 @@ pub(super) fn each<T: Sync>(
 }
 
 /// Returns how many threads the processors can use.
-pub(super) fn processors() -> usize {
+#[must_use]
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

@@ -330,7 +330,7 @@ impl GcPlan {
             true => plan.objects = found.objects,
             false => plan.held_back = found.objects,
         }
-        plan.find_temporaries(repository)?;
+        plan.temporaries = old_temporaries(repository)?;
         plan.temporaries.extend(now.sessions.dead);
         plan.unreadable = plan.reach.take_unreadable();
         Ok(plan)
@@ -347,40 +347,41 @@ impl GcPlan {
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|garbage| garbage.size).fold(0, u64::saturating_add)
     }
-
-    /// Finds temporaries older than this boot or a day.
-    fn find_temporaries(&mut self, repository: &Repository) -> Result<()> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let up = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0);
-        let newest_old = now.saturating_sub(up.min(24 * 3600));
-        let places = [
-            (Some(repository.directory()), "", &[SYMLINK_PREFIX, META_PREFIX][..]),
-            (repository.objects()?, layout::OBJECTS, &[OBJECT_PREFIX][..]),
-        ];
-        for (directory, below, prefixes) in places {
-            let Some(directory) = directory else { continue };
-            let path = repository.path_of(below);
-            for Listed { name, kind } in beneath::list(directory).map_err(Error::io(Step::List, &path))? {
-                let Ok(text) = name.to_str() else { continue };
-                if kind == FileType::Directory || !prefixes.iter().any(|prefix| text.starts_with(prefix)) {
-                    continue;
-                }
-                let stat = beneath::stat(directory, &name).map_err(Error::io(Step::Stat, path.join(text)))?;
-                let old = stat.is_some_and(|stat| u64::try_from(stat.st_mtime).unwrap_or(0) < newest_old);
-                if old {
-                    let slash = if below.is_empty() { "" } else { "/" };
-                    self.temporaries.push(format!("{below}{slash}{text}"));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Display for GcPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_totals(f, self.objects.len(), self.bytes(), self.names.broken_images, self.names.broken_streams)
     }
+}
+
+/// Finds temporaries older than this boot or a day: paths below the repository.
+pub(super) fn old_temporaries(repository: &Repository) -> Result<Vec<String>> {
+    let mut temporaries = Vec::new();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let up = u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0);
+    let newest_old = now.saturating_sub(up.min(24 * 3600));
+    let places = [
+        (Some(repository.directory()), "", &[SYMLINK_PREFIX, META_PREFIX][..]),
+        (repository.objects()?, layout::OBJECTS, &[OBJECT_PREFIX][..]),
+    ];
+    for (directory, below, prefixes) in places {
+        let Some(directory) = directory else { continue };
+        let path = repository.path_of(below);
+        for Listed { name, kind } in beneath::list(directory).map_err(Error::io(Step::List, &path))? {
+            let Ok(text) = name.to_str() else { continue };
+            if kind == FileType::Directory || !prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+                continue;
+            }
+            let stat = beneath::stat(directory, &name).map_err(Error::io(Step::Stat, path.join(text)))?;
+            let old = stat.is_some_and(|stat| u64::try_from(stat.st_mtime).unwrap_or(0) < newest_old);
+            if old {
+                let slash = if below.is_empty() { "" } else { "/" };
+                temporaries.push(format!("{below}{slash}{text}"));
+            }
+        }
+    }
+    Ok(temporaries)
 }
 
 /// Writes the two lines that plan and report have in common.

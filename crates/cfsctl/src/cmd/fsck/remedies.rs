@@ -17,7 +17,7 @@ pub(crate) struct Row {
     text: String,
     /// A path below the repository, a tag, or an artifact and its subject.
     subject: String,
-    /// The object that is damaged or missing.
+    /// The object that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<String>,
     /// The manifest of the image that it is about.

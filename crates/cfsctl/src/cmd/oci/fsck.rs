@@ -3,23 +3,35 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
-use composefs_oci::stored::check::{self, Level, Remedy};
+use composefs::repo::CheckReport;
+use composefs_oci::{
+    fsck::{self, CheckOptions},
+    stored::check::{Level, Remedy, Report},
+};
 use serde::Serialize;
 
 use crate::{
     app::App,
     cmd::fsck::{
-        self,
+        self as repository,
         remedies::{Place, Row},
     },
-    ui::{self, error::Failed},
+    ui::{
+        self,
+        error::{Failed, Stopped},
+    },
 };
 
 /// Check the tagged images, and the repository
+///
+/// With --deep layers are put together again, and the ids of images computed anew from them.
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
     /// Check only the image of this tag
     image: Option<String>,
+    /// Also compare all contents with their digests, recorded images and seals with the layers, indexes and artifacts
+    #[arg(long)]
+    deep: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -31,46 +43,61 @@ struct Document {
     images_checked: u64,
     images_corrupted: u64,
     errors: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stopped: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<Row>,
-    repo: fsck::Document,
+    repo: repository::Document,
 }
 
 impl Fsck {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let repo = app.repository()?;
         let place = Place::new(app)?;
-        let oci = check::check(&repo, self.image.as_deref())?;
-        let report = fsck::check(app, &repo, false, false)?;
+        let cancel = ui::interrupt::watch()?;
+        let options = CheckOptions::default().deep(self.deep).threads(app.jobs()).cancel(cancel.clone());
+        let oci = fsck::check(&repo, self.image.as_deref(), &options, app.observer().as_ref())?;
+        let options = composefs::repo::CheckOptions::default().deep(self.deep).cancel(cancel);
+        let report = repository::check(app, &repo, options)?;
         for finding in oci.findings.iter().filter(|finding| finding.level == Level::Warning) {
             crate::ui::say!("warning: {finding}");
         }
         let ok = report.is_ok() && oci.is_ok();
-        if self.json {
-            ui::json::print(&Document {
+        let stopped = report.stopped || oci.stopped;
+        match self.json {
+            true => ui::json::print(&Document {
                 ok,
                 images_checked: oci.images_checked,
                 images_corrupted: oci.images_corrupted,
                 errors: oci.errors().map(ToString::to_string).collect(),
+                stopped,
                 findings: oci.findings.iter().map(|finding| place.oci_row(finding)).collect(),
-                repo: fsck::Document::new(&report, &place),
-            })?;
-            return Ok(ExitCode::SUCCESS);
+                repo: repository::Document::new(&report, &place),
+            })?,
+            false => print(&report, &oci)?,
         }
-        let mut out = ui::out();
-        fsck::print(&report, &mut out)?;
-        writeln!(out, "oci images: {}/{} ok", oci.images_checked - oci.images_corrupted, oci.images_checked)?;
-        if !oci.is_ok() {
-            writeln!(out, "oci errors: {}", oci.errors().count())?;
-            for finding in oci.errors() {
-                writeln!(out, "  - {finding}")?;
-            }
+        if stopped {
+            return Err(Stopped.into());
         }
-        if ok {
+        if self.json || ok {
             return Ok(ExitCode::SUCCESS);
         }
         let of_repository = report.findings.iter().map(|finding| Remedy::Repository(finding.remedy.clone()));
         let remedies = of_repository.chain(oci.findings.iter().map(|finding| finding.remedy.clone()));
         Err(Failed::new("OCI integrity check failed").hints(place.hints(remedies)).into())
     }
+}
+
+fn print(report: &CheckReport, oci: &Report) -> anyhow::Result<()> {
+    let mut out = ui::out();
+    repository::print(report, &mut out)?;
+    writeln!(out, "oci images: {}/{} ok", oci.images_checked - oci.images_corrupted, oci.images_checked)?;
+    let errors = oci.errors().count();
+    if errors > 0 {
+        writeln!(out, "oci errors: {errors}")?;
+        for finding in oci.errors() {
+            writeln!(out, "  - {finding}")?;
+        }
+    }
+    Ok(())
 }

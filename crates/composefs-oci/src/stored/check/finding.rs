@@ -19,6 +19,8 @@ pub enum Subject {
         subject: String,
         /// The artifact's manifest.
         artifact: String,
+        /// The ref's path below the repository.
+        path: String,
     },
 }
 
@@ -26,7 +28,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => f.write_str(tag),
-            Self::Referrer { subject, artifact } => write!(f, "{artifact} of {subject}"),
+            Self::Referrer { subject, artifact, .. } => write!(f, "{artifact} of {subject}"),
         }
     }
 }
@@ -63,7 +65,9 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Repository(remedy) => remedy.fmt(f),
-            Self::Untag { .. } => f.write_str("removes a tag that leads to no image"),
+            Self::Untag { .. } => {
+                f.write_str("removes a tag that leads to no image, and what is kept with it")
+            }
         }
     }
 }
@@ -201,6 +205,8 @@ pub enum Fault {
         /// What is wrong.
         reason: Reason,
     },
+    /// The index kept with a tag that is not there.
+    OrphanIndex,
     /// The image that an artifact is about is not here.
     OrphanReferrer,
     /// The ref of an artifact leads to another than its name says, or to none.
@@ -241,6 +247,7 @@ impl Fault {
             Self::IndexParseFailed(_) => "index-parse-failed",
             Self::IndexManifestMissing { .. } => "index-manifest-missing",
             Self::IndexManifestMismatch { .. } => "index-manifest-mismatch",
+            Self::OrphanIndex => "orphan-index",
             Self::OrphanReferrer => "orphan-referrer",
             Self::ReferrerMismatch { .. } => "referrer-mismatch",
         }
@@ -280,7 +287,7 @@ impl Fault {
     const fn level(&self) -> Level {
         match self {
             // Nothing that somebody named is lost.
-            Self::OrphanReferrer | Self::ReferrerMismatch { .. } => Level::Warning,
+            Self::OrphanIndex | Self::OrphanReferrer | Self::ReferrerMismatch { .. } => Level::Warning,
             _ => Level::Error,
         }
     }
@@ -291,11 +298,11 @@ impl Fault {
             (fault, _) if fault.reason().is_some_and(|reason| reason.is_io) => {
                 repository(check::Remedy::CheckFileSystem)
             }
-            (Self::InvalidRefName | Self::RefResolveFailed(_), Subject::Tag(tag)) => {
+            (Self::InvalidRefName | Self::RefResolveFailed(_) | Self::OrphanIndex, Subject::Tag(tag)) => {
                 Remedy::Untag { tag: tag.clone() }
             }
-            (Self::OrphanReferrer | Self::ReferrerMismatch { .. }, _) => {
-                repository(check::Remedy::CollectGarbage)
+            (Self::OrphanReferrer | Self::ReferrerMismatch { .. }, Subject::Referrer { path, .. }) => {
+                repository(check::Remedy::Remove { path: path.clone() })
             }
             _ => repository(check::Remedy::Repair),
         }
@@ -373,7 +380,7 @@ impl fmt::Display for Finding {
             Fault::IndexManifestMismatch { manifest, stream, reason } => {
                 write!(f, ": {manifest}: stream {stream}: {reason}")
             }
-            Fault::OrphanReferrer => Ok(()),
+            Fault::OrphanIndex | Fault::OrphanReferrer => Ok(()),
             Fault::ReferrerMismatch { entry } => write!(f, ": leads to {entry}"),
         }
     }

@@ -270,7 +270,8 @@ impl Finding {
         Self { level: fault.level(), remedy: fault.remedy(&subject), subject, fault }
     }
 
-    /// Returns the object that is damaged or missing, if it is one: what the fault names, else the subject.
+    /// Returns the object that it is about: what the fault names, else what the subject is or leads to. That need not be
+    /// the damaged one: the object of a stream that has another's name is good.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectId> {
         self.fault.object().or_else(|| self.subject.object())

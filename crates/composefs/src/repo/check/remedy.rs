@@ -48,7 +48,7 @@ impl fmt::Display for Remedy {
                 "stores what is damaged or missing anew, from where the image came from or from what is here"
             }
             Self::CollectGarbage => "removes names that lead nowhere, and what was left over",
-            Self::Remove { .. } => "removes what is none of a repository's; nothing can use it",
+            Self::Remove { .. } => "removes what nothing here can use",
             Self::RewriteMetadata => "keeps the objects and drops all names; restore meta.json if you can",
             Self::CheckFileSystem => "check the file system and the disk: reading fails",
         })
