@@ -14,6 +14,8 @@ pub(crate) struct Listing {
     pub(crate) entries: BTreeMap<String, String>,
     /// Refs, `streams/refs/…` and `images/refs/…`, and the names of their entries.
     pub(crate) refs: BTreeMap<String, String>,
+    /// Refs by which pulls keep what has come, in progress or dead.
+    pub(crate) pulls: BTreeSet<String>,
 }
 
 impl Listing {
@@ -29,6 +31,9 @@ impl Listing {
             for name in names(&repository.join(&directory)) {
                 let path = format!("{directory}/{name}");
                 match std::fs::read_link(repository.join(&path)) {
+                    Ok(_) if path.contains("/refs/x-pulls/") => {
+                        listing.pulls.insert(path);
+                    }
                     Ok(target) if path.contains("/refs/") => {
                         listing.refs.insert(path, target.file_name().unwrap().to_str().unwrap().to_owned());
                     }

@@ -20,5 +20,6 @@ mod world;
 
 mod contents;
 mod damage;
+mod killed;
 mod random;
 mod regressions;

@@ -2,16 +2,17 @@
 
 use crate::{
     family::{Kind, Name, Of},
+    killed::killed_so_far,
     random::play,
     step::{Damage, Fault, Pull, Step},
 };
 
 fn pull(of: Of, tag: char) -> Step {
-    Step::Pull(Pull { of, tag: Some(tag), all: false, skip: false, jobs: 1, fault: None })
+    Step::Pull(Pull::of(of, Some(tag)))
 }
 
 fn index(arm: bool, tag: char) -> Step {
-    Step::Pull(Pull { of: Of::Index { arm }, tag: Some(tag), all: true, skip: false, jobs: 1, fault: None })
+    Step::Pull(Pull { all: true, ..Pull::of(Of::Index { arm }, Some(tag)) })
 }
 
 fn both(steps: &[Step]) {
@@ -45,44 +46,25 @@ fn an_index_wants_its_other_images_whole() {
 /// The index's image for another platform took the place of the one that a tag leads to.
 #[test]
 fn an_index_leaves_tagged_images_unpacked() {
-    let without =
-        Pull { of: Of::Image(Name::Arm), tag: Some('a'), all: false, skip: true, jobs: 1, fault: None };
+    let without = Pull { skip: true, ..Pull::of(Of::Image(Name::Arm), Some('a')) };
     both(&[Step::Pull(without), pull(Of::Image(Name::ArmZstd), 'b'), index(false, 'c'), Step::Untag('b')]);
 }
 
 /// A pull without an image took a config for whole that named an image which was lost.
 #[test]
 fn no_pull_leaves_the_name_of_a_lost_image() {
-    let without = |tag| {
-        Step::Pull(Pull { of: Of::Image(Name::Base), tag, all: false, skip: true, jobs: 1, fault: None })
-    };
     for object in 0..9 {
-        let steps = [
-            Step::Pull(Pull {
-                of: Of::Image(Name::Base),
-                tag: None,
-                all: false,
-                skip: false,
-                jobs: 1,
-                fault: None,
-            }),
-            Step::Damage { object, how: Damage::Delete },
-            without(Some('a')),
-        ];
+        let base = Pull::of(Of::Image(Name::Base), None);
+        let without = Pull { skip: true, ..Pull::of(Of::Image(Name::Base), Some('a')) };
+        let steps = [Step::Pull(base), Step::Damage { object, how: Damage::Delete }, Step::Pull(without)];
         play(Kind { sha512: false, both_formats: false }, &steps).unwrap();
     }
 }
 
 #[test]
 fn a_day() {
-    let failing = Pull {
-        of: Of::Image(Name::All),
-        tag: Some('a'),
-        all: false,
-        skip: false,
-        jobs: 1,
-        fault: Some(Fault::Fails { blob: 3, after: 100 }),
-    };
+    let fault = Some(Fault::Fails { blob: 3, after: 100 });
+    let failing = Pull { fault, ..Pull::of(Of::Image(Name::All), Some('a')) };
     both(&[
         pull(Of::Image(Name::App), 'a'),
         Step::Pull(failing),
@@ -98,4 +80,34 @@ fn a_day() {
         Step::Unmount(1),
         Step::Collect,
     ]);
+}
+
+/// Others collect what a pull has found while it waits for the rest.
+#[test]
+fn collections_beside_pulls() {
+    for (blob, all) in [(1, false), (2, false), (3, true), (4, true)] {
+        let meanwhile = Some((blob, Box::new(Step::Collect)));
+        let waiting = Pull { all, remote: true, meanwhile, ..Pull::of(Of::Index { arm: false }, Some('a')) };
+        both(&[pull(Of::Image(Name::Arm), 'b'), Step::Untag('b'), Step::Pull(waiting)]);
+    }
+}
+
+/// Some of these processes are killed before they are done, all of them but those that call less often.
+#[test]
+fn processes_that_are_killed() {
+    for (call, nth) in [("linkat", 2), ("symlinkat", 1), ("symlinkat", 5), ("syncfs", 1), ("fsync", 2)] {
+        let large = Pull { jobs: 3, ..Pull::of(Of::Image(Name::Large), Some('a')) };
+        let killed = |step| Step::Killed { step: Box::new(step), call, nth };
+        play(
+            Kind { sha512: false, both_formats: false },
+            &[
+                pull(Of::Image(Name::App), 'a'),
+                killed(Step::Pull(large)),
+                killed(Step::Seal { tag: 'a', name: Some('x') }),
+                killed(Step::Collect),
+            ],
+        )
+        .unwrap();
+    }
+    assert!(killed_so_far() > 0, "no process was killed");
 }

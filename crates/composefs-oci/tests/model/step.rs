@@ -2,7 +2,10 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use crate::family::{Kind, Name, Of};
+use crate::{
+    family::{Kind, Name, Of},
+    killed::CALLS,
+};
 
 /// One thing done. Every step can be done at any time: a tag that is not there is an error that is expected.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub(crate) enum Step {
     Abandon(u8),
     /// Objects are damaged, the how-manieth of those there are.
     Damage { object: u16, how: Damage },
+    /// A step is done by a process that is killed at its so-manieth system call of a name.
+    Killed { step: Box<Step>, call: &'static str, nth: usize },
     /// Damage is mended: what is no good is removed, and all images pulled again.
     Mend,
 }
@@ -51,7 +56,23 @@ pub(crate) struct Pull {
     /// Without an EROFS image.
     pub(crate) skip: bool,
     pub(crate) jobs: usize,
+    /// From a medium that is waited for, without a lock.
+    pub(crate) remote: bool,
+    /// What others do when so many blobs were opened, if the medium is waited for.
+    pub(crate) meanwhile: Option<(usize, Box<Step>)>,
     pub(crate) fault: Option<Fault>,
+}
+
+impl Pull {
+    /// A pull to which nothing happens.
+    pub(crate) const fn of(of: Of, tag: Option<char>) -> Self {
+        Self { of, tag, all: false, skip: false, jobs: 1, remote: false, meanwhile: None, fault: None }
+    }
+
+    /// Tells whether the index comes with it.
+    pub(crate) const fn keeps_index(&self) -> bool {
+        self.all && matches!(self.of, Of::Index { .. })
+    }
 }
 
 /// What befalls a pull's source.
@@ -99,16 +120,45 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
+/// What others do beside a pull.
+fn beside() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Collect),
+        1 => tag().prop_map(Step::Untag),
+        1 => (of(), option::of(tag())).prop_map(|(of, tag)| Step::Pull(Pull::of(of, tag))),
+    ]
+}
+
 fn pull() -> impl Strategy<Value = Pull> {
     let skip = prop::bool::weighted(0.2);
     let fault = option::weighted(0.25, fault());
     let tag = option::weighted(0.9, tag());
-    (of(), tag, any::<bool>(), skip, select(vec![1, 3]), fault)
-        .prop_map(|(of, tag, all, skip, jobs, fault)| Pull { of, tag, all, skip, jobs, fault })
+    let meanwhile = option::weighted(0.5, (1..5_usize, beside().prop_map(Box::new)));
+    (of(), tag, any::<bool>(), skip, select(vec![1, 3]), fault, any::<bool>(), meanwhile).prop_map(
+        |(of, tag, all, skip, jobs, fault, remote, meanwhile)| {
+            let meanwhile = meanwhile.filter(|_| remote);
+            Pull { of, tag, all, skip, jobs, remote, meanwhile, fault }
+        },
+    )
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
     prop_oneof![Just(Damage::Delete), any::<u16>().prop_map(Damage::Flip), any::<u16>().prop_map(Damage::Cut),]
+}
+
+fn killed() -> impl Strategy<Value = Step> {
+    let step = prop_oneof![
+        4 => pull().prop_map(|pull| Step::Pull(Pull { fault: None, meanwhile: None, ..pull })),
+        1 => (tag(), tag()).prop_map(|(from, to)| Step::Tag { from, to }),
+        1 => tag().prop_map(Step::Untag),
+        2 => tag().prop_map(|tag| Step::Seal { tag, name: Some('x') }),
+        3 => Just(Step::Collect),
+    ];
+    (step, select(CALLS.to_vec()), 1..10_usize).prop_map(|(step, call, nth)| Step::Killed {
+        step: Box::new(step),
+        call,
+        nth,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -129,6 +179,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Abandon),
         2 => (any::<u16>(), damage()).prop_map(|(object, how)| Step::Damage { object, how }),
         2 => Just(Step::Mend),
+        2 => killed(),
     ]
 }
 

@@ -15,20 +15,29 @@ use composefs_oci::{
 use crate::step::Fault;
 
 /// A medium whose blobs come as they are but for one.
-pub(crate) struct Unreliable {
+pub(crate) struct Unreliable<'a> {
     pub(crate) inner: Box<dyn Source>,
     pub(crate) fault: Option<Fault>,
     pub(crate) cancel: Cancel,
+    /// Whether it is waited for as a registry is.
+    pub(crate) remote: bool,
+    /// Is told how many blobs were opened.
+    pub(crate) happens: &'a (dyn Fn(usize) + Sync),
     opened: AtomicUsize,
 }
 
-impl Unreliable {
-    pub(crate) fn new(inner: Box<dyn Source>, fault: Option<Fault>) -> Self {
-        Self { inner, fault, cancel: Cancel::default(), opened: AtomicUsize::new(0) }
+impl<'a> Unreliable<'a> {
+    pub(crate) fn new(
+        inner: Box<dyn Source>,
+        fault: Option<Fault>,
+        remote: bool,
+        happens: &'a (dyn Fn(usize) + Sync),
+    ) -> Self {
+        Self { inner, fault, cancel: Cancel::default(), remote, happens, opened: AtomicUsize::new(0) }
     }
 }
 
-impl Source for Unreliable {
+impl Source for Unreliable<'_> {
     fn describe(&self) -> String {
         self.inner.describe()
     }
@@ -37,12 +46,17 @@ impl Source for Unreliable {
         self.inner.root()
     }
 
+    fn waits(&self) -> bool {
+        self.remote
+    }
+
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         self.inner.manifest(platform)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let this = self.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        (self.happens)(this);
         let blob = self.inner.blob(descriptor)?;
         Ok(match self.fault {
             Some(Fault::Cancelled { blob: at }) if at == this => {

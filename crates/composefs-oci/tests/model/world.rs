@@ -1,6 +1,6 @@
 //! The repository beside its model: steps done to both, and what must hold after each.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Mutex, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use composefs::{
@@ -22,8 +22,9 @@ use composefs_testkit::images::noise;
 use tempfile::TempDir;
 
 use crate::{
-    expected::{Model, Tagged, manifest_entry, sealed_ref, tag_ref},
-    family::{FAMILY, Kind, Name, OF_INDEX, Of, facts, open, place},
+    expected::{EARLIER_BOOT, Model, manifest_entry, sealed_ref, tag_ref},
+    family::{FAMILY, Kind, Name, Of, facts, open, place},
+    killed::beside,
     listing::Listing,
     reach::{Reach, difference, reach, roots},
     step::{Pull, Step},
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// The longest that a sweep waits for others, who are all gone.
-const SOON: Wait = Wait::AtMost(Duration::from_secs(10));
+pub(crate) const SOON: Wait = Wait::AtMost(Duration::from_secs(10));
 
 /// A repository and what it should be.
 pub(crate) struct World {
@@ -84,6 +85,12 @@ impl World {
         self.writer = None;
     }
 
+    /// Ends all processes that use the repository.
+    pub(crate) fn leave(&mut self) {
+        self.writer = None;
+        self.plan = None;
+    }
+
     /// Does a step and checks what must hold after each.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<()> {
         let before = Listing::read(&self.path);
@@ -96,7 +103,7 @@ impl World {
     fn perform(&mut self, step: &Step, before: &Listing) -> Result<Did> {
         let mut did = Did::default();
         match step {
-            Step::Pull(pull) => self.pull(pull, !self.damaged)?,
+            Step::Pull(pull) => did.swept = self.pull(pull, !self.damaged)?,
             Step::Tag { from, to } => self.tag(*from, *to)?,
             Step::Untag(tag) => self.untag(*tag)?,
             Step::Seal { tag, name } => self.seal(*tag, *name)?,
@@ -138,15 +145,28 @@ impl World {
             Step::Reopen => self.reopen(),
             Step::Abandon(seed) => self.abandon(*seed)?,
             Step::Damage { object, how } => did.removed = Some(self.damage(*object, *how, before)?),
+            Step::Killed { step, call, nth } => did = self.killed(step, call, *nth)?,
             Step::Mend => did = self.mend()?,
         }
         Ok(did)
     }
 
-    /// Pulls, as far as the source lets it; `must` says that nothing else can go wrong.
-    pub(crate) fn pull(&mut self, asked: &Pull, must: bool) -> Result<()> {
+    /// Pulls, as far as the source lets it; `must` says that nothing else can go wrong. Tells whether somebody collected
+    /// meanwhile.
+    pub(crate) fn pull(&mut self, asked: &Pull, must: bool) -> Result<bool> {
         let inner = transport::open(&asked.of.reference().parse()?, &transport::SourceOptions::default())?;
-        let source = Unreliable::new(inner, asked.fault);
+        if asked.meanwhile.is_some() {
+            // A plan keeps the lock.
+            self.plan = None;
+        }
+        let happened = Mutex::new(None);
+        let happens = |blob| match &asked.meanwhile {
+            Some((at, step)) if *at == blob && asked.remote => {
+                *happened.lock().unwrap() = Some(beside(&self.path, step, &self.model));
+            }
+            _ => {}
+        };
+        let source = Unreliable::new(inner, asked.fault, asked.remote, &happens);
         let mut options = PullOptions::default()
             .platform(asked.of.platform().parse()?)
             .platforms(if asked.all { Platforms::All } else { Platforms::One })
@@ -154,10 +174,24 @@ impl World {
             .jobs(asked.jobs)
             .cancel(source.cancel.clone());
         options.tag = asked.tag.map(String::from);
-        let pulled = match pull(&self.writer(), &source, &options, &Silent) {
+        let path = &self.path;
+        let writer = self.writer.get_or_insert_with(|| open(path).into_writer().unwrap()).clone();
+        let pulled = pull(&writer, &source, &options, &Silent);
+        let happened = happened.into_inner().unwrap();
+        let mut swept = false;
+        if let (Some(done), Some((_, step))) = (happened, &asked.meanwhile) {
+            swept = matches!(**step, Step::Collect);
+            match done {
+                Ok(true) => self.model = self.model.after(step),
+                Ok(false) => {}
+                Err(_) if self.damaged => {}
+                Err(error) => return Err(error.context("what others did beside")),
+            }
+        }
+        let pulled = match pulled {
             Ok(pulled) => pulled,
             Err(error) if asked.fault.is_none() && must => return Err(error).context("a pull failed"),
-            Err(_) => return Ok(()),
+            Err(_) => return Ok(swept),
         };
         let image = asked.of.image();
         ensure!(pulled.manifest.as_str() == FAMILY.manifest(image), "pulled {}", pulled.manifest);
@@ -165,22 +199,10 @@ impl World {
         if !asked.skip {
             ensure!(pulled.images == facts.images, "built {:?}, and not {:?}", pulled.images, facts.images);
         }
-        let all = asked.all && matches!(asked.of, Of::Index { .. });
+        let all = asked.keeps_index();
         ensure!(pulled.index.is_some() == all, "the index: {:?}", pulled.index);
-        if image == Name::Signature {
-            self.model.referrers.insert(image);
-        }
-        if let Some(tag) = asked.tag {
-            let built =
-                !asked.skip || self.model.tags.get(&tag).is_some_and(|old| old.image == image && old.built);
-            self.model.tags.insert(tag, Tagged { image, built });
-            if all {
-                self.model.indexes.insert(tag);
-            } else if !OF_INDEX.contains(&image) {
-                self.model.indexes.remove(&tag);
-            }
-        }
-        Ok(())
+        self.model = self.model.after(&Step::Pull(asked.clone()));
+        Ok(swept)
     }
 
     fn tag(&mut self, from: char, to: char) -> Result<()> {
@@ -190,10 +212,7 @@ impl World {
             Err(_) if self.damaged => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.model.tags.insert(to, tagged);
-        if !OF_INDEX.contains(&tagged.image) {
-            self.model.indexes.remove(&to);
-        }
+        self.model = self.model.after(&Step::Tag { from, to });
         Ok(())
     }
 
@@ -279,7 +298,7 @@ impl World {
         };
         let report = plan.apply(&sweeper, &Silent)?;
         ensure!(self.damaged || report.is_complete(), "unreadable: {:?}", report.unreadable);
-        self.model.mounts.retain(|record, _| !record.contains("/00000000-"));
+        self.model = self.model.after(&Step::Collect);
         Ok(report)
     }
 
@@ -311,7 +330,7 @@ impl World {
 
     /// What refs and `more` need. Records of earlier boots are no roots.
     pub(crate) fn reach(&self, repository: &Repository, listing: &Listing, more: &[String]) -> Reach {
-        let refs = listing.refs.iter().filter(|(name, _)| !name.contains("/x-mounts/00000000-"));
+        let refs = listing.refs.iter().filter(|(name, _)| !name.contains(EARLIER_BOOT));
         let roots = roots(refs);
         reach(repository, listing, roots.iter().chain(more).map(String::as_str))
     }
@@ -335,6 +354,11 @@ impl World {
     ) -> Result<()> {
         let expected = self.model.refs(self.kind);
         ensure!(after.refs == expected, "refs differ:{}", difference(&after.refs, &expected));
+        ensure!(
+            did.collected.is_none() || after.pulls.is_empty(),
+            "no pull is at work, and {:?} stay",
+            after.pulls
+        );
         let repository = self.reader();
         let reach = self.reach(&repository, after, did.collected.as_deref().unwrap_or_default());
         if !did.swept {
@@ -422,7 +446,7 @@ impl World {
 
     /// Every pull that would bring back what the tags need.
     pub(crate) fn pulls_again(&self) -> Vec<Pull> {
-        let pull = |of, tag, all, built: bool| Pull { of, tag, all, skip: !built, jobs: 1, fault: None };
+        let pull = |of, tag, all, built: bool| Pull { all, skip: !built, ..Pull::of(of, tag) };
         let tags = self.model.tags.iter().map(|(tag, tagged)| {
             let all = self.model.indexes.contains(tag);
             let of = if all { Of::Index { arm: tagged.image == Name::Arm } } else { Of::Image(tagged.image) };
