@@ -240,19 +240,16 @@ fn here(repo: &Repository, digest: &ManifestDigest) -> Result<Option<ObjectId>, 
     if whole_refs(repo, config)?.len() != config.refs().len() {
         return Ok(None);
     }
-    let has_entry = repo.stream_entry(&ident::config(config.digest())?)?.as_ref() == Some(config.stream());
-    if has_entry && is_unpacked(&image) {
-        return Ok(Some(*image.manifest_stream()));
-    }
     let stream = repo.open_stream(image.manifest_stream())?;
-    for layer in image.manifest().layers() {
-        let named = stream.named_refs().find(|(key, _)| *key == layer.digest().as_ref());
-        match named {
-            Some((_, id)) if present::is_whole(repo, &id)? => {}
-            _ => return Ok(None),
+    for (_, id) in stream.named_refs() {
+        if !present::is_whole(repo, &id)? {
+            return Ok(None);
         }
     }
-    Ok(Some(*image.manifest_stream()))
+    let has_entry = repo.stream_entry(&ident::config(config.digest())?)?.as_ref() == Some(config.stream());
+    let names = |layer: &Descriptor| stream.named_ref(layer.digest().as_ref()).is_some();
+    let has_all = (has_entry && is_unpacked(&image)) || image.manifest().layers().iter().all(names);
+    Ok(has_all.then(|| *image.manifest_stream()))
 }
 
 fn is_unpacked(image: &StoredImage) -> bool {

@@ -111,3 +111,14 @@ fn processes_that_are_killed() {
     }
     assert!(killed_so_far() > 0, "no process was killed");
 }
+
+/// An image as shipped whose layers are here, too, for it is here packed otherwise.
+#[test]
+fn what_is_lost_of_an_index_comes_again() {
+    for object in 0..30 {
+        let arm = Pull { skip: true, ..Pull::of(Of::Image(Name::ArmZstd), None) };
+        let all = Pull { all: true, skip: true, ..Pull::of(Of::Index { arm: false }, Some('a')) };
+        let steps = [Step::Pull(arm), Step::Pull(all), Step::Damage { object, how: Damage::Delete }];
+        play(Kind { sha512: true, both_formats: false }, &steps).unwrap();
+    }
+}
