@@ -7,6 +7,7 @@
 mod crowd;
 
 mod beside;
+mod stalled;
 
 #[test]
 fn no_file_is_forgotten() {
