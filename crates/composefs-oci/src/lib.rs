@@ -19,6 +19,8 @@ pub mod import;
 pub mod stored;
 pub mod rootfs;
 pub mod seal;
+#[cfg(feature = "signatures")]
+pub mod signature;
 pub mod boot;
 pub mod fsck;
 mod stoppable;

@@ -14,6 +14,8 @@ macro_rules! targets {
 }
 
 targets! {
+    annotations: "../../../fuzz/fuzz_targets/annotations.rs",
+    cms: "../../../fuzz/fuzz_targets/cms.rs",
     challenge: "../../../fuzz/fuzz_targets/challenge.rs",
     docker_archive: "../../../fuzz/fuzz_targets/docker_archive.rs",
     authfile: "../../../fuzz/fuzz_targets/authfile.rs",
