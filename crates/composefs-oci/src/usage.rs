@@ -141,9 +141,8 @@ pub fn measure(repo: &Repository) -> Result<RepositoryUsage, Error> {
     for (category, links) in [Category::Streams, Category::Images].into_iter().zip(refs) {
         for link in links {
             let name = String::from_utf8_lossy(&link.name).into_owned();
-            match link.target {
-                Ok(target) => reader.reference(category, name, &target),
-                Err(_) => {}
+            if let Ok(target) = link.target {
+                reader.reference(category, name, &target);
             }
         }
     }
