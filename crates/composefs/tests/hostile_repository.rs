@@ -130,3 +130,59 @@ fn a_reset_takes_deep_and_wide_trees_away() {
     names.sort();
     assert_eq!(names, ["meta.json", "objects"]);
 }
+
+/// Records of pulls at work are made and reaped in `.cfs`, never where a link of that name leads.
+#[test]
+fn records_of_pulls_stay_in_the_repository() {
+    for link in [".cfs", ".cfs/pulls"] {
+        let (directory, repository) = new_repository();
+        let outside = tempfile::tempdir().unwrap();
+        let record = format!("{}-1-0", "0".repeat(32));
+        for path in ["pulls", "."] {
+            fs::create_dir_all(outside.path().join(path)).unwrap();
+            fs::write(outside.path().join(path).join(&record), "").unwrap();
+        }
+        let link = directory.path().join(link);
+        let _ = fs::remove_dir_all(&link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(outside.path(), &link).unwrap();
+        let writer = repository.writer().unwrap();
+        writer.session().unwrap().without_lock(|| ()).unwrap();
+        drop(writer);
+        if let Ok(plan) = GcPlan::new(&repository, &GcOptions::default()) {
+            plan.apply(&repository.sweeper(Wait::Forever).unwrap(), &Silent).unwrap();
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(outside.path().join("pulls")).unwrap().count(), 1);
+    }
+}
+
+/// Neither entries nor refs are looked for, made or removed behind a link.
+#[test]
+fn entries_and_refs_behind_links_are_nobodys() {
+    for link in ["streams", "streams/refs", "images", "images/refs"] {
+        let (directory, repository) = new_repository();
+        commit(&repository.writer().unwrap(), "kept", b"contents");
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("refs")).unwrap();
+        fs::write(outside.path().join("precious"), "").unwrap();
+        symlink("../x", outside.path().join("refs/name")).unwrap();
+        let link = directory.path().join(link);
+        let _ = fs::remove_dir_all(&link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(outside.path(), &link).unwrap();
+        if let Ok(plan) = GcPlan::new(&repository, &GcOptions::default()) {
+            let _ = plan.apply(&repository.sweeper(Wait::Forever).unwrap(), &Silent);
+        }
+        let writer = repository.writer().unwrap();
+        let mut commit = writer.begin();
+        let name = StreamName::new("other").unwrap();
+        let id = writer.store_bytes(b"other contents").unwrap().id;
+        commit.stream_ref(RefName::new("other").unwrap(), &name).stream(name, id);
+        if link.starts_with(directory.path().join("streams")) {
+            commit.finish().unwrap_err();
+        }
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2, "{}", link.display());
+        assert_eq!(fs::read_dir(outside.path().join("refs")).unwrap().count(), 1);
+    }
+}
