@@ -28,7 +28,9 @@ pub fn run(data: &[u8]) {
         (Ok(Some(entry)), Some(records)) => check(&entry, &records),
         // A member that no entry can be made of.
         (Ok(None), Some(records)) => {
-            let number = |key: &[u8]| records.get(key).is_some_and(|text| digits(text).is_none());
+            let number = |key: &[u8]| {
+                records.get(key).is_some_and(|text| digits(text).is_none_or(|id| id > u32::MAX.into()))
+            };
             let time = records.contains_key(&b"mtime"[..]);
             let path = |key: &[u8]| {
                 records.get(key).is_some_and(|path| {
