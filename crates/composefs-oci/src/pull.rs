@@ -131,6 +131,7 @@ fn apply(
     }
     name(writer, &plan, pulled.index.as_ref(), &mut commit)?;
     commit.finish()?;
+    writer.note_use(ident::manifest(&pulled.manifest)?.as_str());
     Ok(pulled)
 }
 

@@ -4,6 +4,7 @@ pub mod indexes;
 pub mod tags;
 pub mod referrers;
 pub mod check;
+pub mod unused;
 
 use composefs::{
     digest::ObjectId,

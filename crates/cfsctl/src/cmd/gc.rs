@@ -1,20 +1,33 @@
 //! `cfsctl gc`
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+mod units;
+
+use std::{fmt::Write as _, io::Write as _, process::ExitCode, time::Duration};
 
 use clap::Args;
-use composefs::repo::{GcOptions, GcPlan, Wait};
+use composefs::repo::{
+    GcOptions, GcPlan, Limit, Wait,
+    gc::{Dropped, Fit},
+};
+use composefs_oci::stored::unused::{Named, least_recently_used};
 
 use crate::{
     app::App,
-    ui::{self, error::Failed},
+    ui::{self, error::Failed, size::human},
 };
+
+use units::date;
 
 /// Remove what no tag or ref needs
 ///
-/// Looks first, with other users of the repository at work, and then removes in one short step alone.
+/// Looks first, with other users of the repository at work, and then removes in one short step alone. Pulls that wait
+/// for a registry are no hindrance, and what they have stored stays.
 ///
-/// Example: cfsctl gc --dry-run
+/// With --max-size images without a tag stay while the store fits, and go when it does not, the least recently used
+/// first; with --untag those with a tag follow. What was pulled, tagged or mounted with this program was used then;
+/// anything else, when it was made. What is mounted stays. If all that does not suffice, the exit status is 1.
+///
+/// Example: cfsctl gc --keep-newer 7d --max-size 20G --untag
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
     /// An image or stream to keep besides (can be repeated)
@@ -23,6 +36,15 @@ pub(crate) struct Gc {
     /// Show what would be removed and remove nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Keep images and objects made or used within this time, such as 90m, 12h, 7d or 2w
+    #[arg(long, value_name = "AGE", value_parser = units::age)]
+    keep_newer: Option<Duration>,
+    /// Remove images until all objects have at most so many bytes, such as 500M or 20G
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    max_size: Option<u64>,
+    /// With --max-size: remove tags, too, once no other images are left to go
+    #[arg(long, requires = "max_size")]
+    untag: bool,
     /// Remove objects even though something that is needed cannot be read
     #[arg(long)]
     force: bool,
@@ -37,8 +59,13 @@ pub(crate) struct Gc {
 impl Gc {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let repo = app.repository()?;
-        let mut options = GcOptions::default().force(self.force);
-        for root in self.root {
+        let mut options = GcOptions::default().force(self.force).keep_newer(self.keep_newer);
+        if let Some(size) = self.max_size {
+            let named = if self.untag { Named::MayGo } else { Named::Stay };
+            let candidates = least_recently_used(&repo, named)?;
+            options = options.limit(Some(Limit::new(size, candidates)));
+        }
+        for root in &self.root {
             options = options.root(root);
         }
         let plan = GcPlan::new(&repo, &options)?;
@@ -48,19 +75,25 @@ impl Gc {
         let texts = |list: &[composefs::repo::gc::Unreadable]| -> Vec<String> {
             list.iter().map(|one| one.error.to_string()).collect()
         };
-        let unreadable;
+        let (unreadable, fit);
         if self.dry_run {
-            unreadable = texts(&plan.unreadable);
+            (unreadable, fit) = (texts(&plan.unreadable), plan.fit);
             match self.json {
                 true => ui::json::print(&serde_json::json!({"version": 1, "dry_run": true, "plan": plan}))?,
                 false if !unreadable.is_empty() && !self.force => {}
-                false => writeln!(ui::out(), "Dry run (no files deleted):\n{plan}")?,
+                false => {
+                    write!(
+                        ui::out(),
+                        "Dry run (no files deleted):\n{plan}\n{}",
+                        said(&plan.dropped, plan.fit)
+                    )?;
+                }
             }
         } else {
             let wait =
                 self.timeout.map_or(Wait::Forever, |seconds| Wait::AtMost(Duration::from_secs(seconds)));
             let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
-            unreadable = texts(&report.unreadable);
+            (unreadable, fit) = (texts(&report.unreadable), report.fit);
             match self.json {
                 true => ui::json::print(&serde_json::json!({
                     "version": 1,
@@ -72,15 +105,20 @@ impl Gc {
                     "mounts_reaped": report.mounts_reaped,
                     "pulls_reaped": report.pulls_reaped,
                     "temporaries_removed": report.temporaries_removed,
+                    "dropped": report.dropped,
+                    "fit": report.fit,
                     "unreadable": unreadable,
                 }))?,
                 // Totals are what is said when it is done.
                 false if !unreadable.is_empty() && !self.force => {}
-                false => writeln!(ui::out(), "{report}")?,
+                false => write!(ui::out(), "{report}\n{}", said(&report.dropped, report.fit))?,
             }
         }
         if unreadable.is_empty() {
-            return Ok(ExitCode::SUCCESS);
+            return match fit {
+                Some(fit) if !fit.fits() => Err(self.too_large(fit).into()),
+                _ => Ok(ExitCode::SUCCESS),
+            };
         }
         for one in &unreadable {
             crate::ui::say!("warning: needed and unreadable: {one}");
@@ -88,4 +126,24 @@ impl Gc {
         let kept = if self.force { "" } else { "; no object was removed" };
         Err(Failed::new(format!("{} needed streams or images cannot be read{kept}", unreadable.len())).into())
     }
+
+    fn too_large(&self, fit: Fit) -> Failed {
+        let what =
+            if self.untag { "mounted, named otherwise or too young" } else { "tagged, mounted or too young" };
+        let have = human(fit.bytes);
+        Failed::new(format!("the store keeps {have}, more than {}: the rest is {what}", human(fit.limit)))
+    }
+}
+
+/// Says which images go and why, and what the store has then.
+fn said(dropped: &[Dropped], fit: Option<Fit>) -> String {
+    let mut text = String::new();
+    for one in dropped {
+        let what = if one.named { "Untagged" } else { "Dropped" };
+        let _ = writeln!(text, "{what}: {}, last used {}", one.name, date(one.used));
+    }
+    if let Some(fit) = fit {
+        let _ = writeln!(text, "Store: {} of {}", human(fit.bytes), human(fit.limit));
+    }
+    text
 }

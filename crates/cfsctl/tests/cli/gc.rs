@@ -63,3 +63,30 @@ fn no_repository() {
     session.see(["gc"]);
     assert_snapshot!(session.text());
 }
+
+#[test]
+fn a_store_is_made_to_fit() {
+    let mut session = Session::with_sample();
+    for below in ["streams", "images", ".cfs/used"] {
+        age(&session.sandbox.path(format!("repo/{below}")));
+    }
+    session.see(["gc", "--dry-run", "--max-size", "1T"]);
+    session.see(["gc", "--dry-run", "--json", "--max-size", "1K", "--untag", "--keep-newer", "1000w"]);
+    session.see(["gc", "--max-size", "1K"]);
+    session.see(["gc", "--dry-run", "--max-size", "1K", "--untag"]);
+    session.see(["gc", "--max-size", "1K", "--untag"]);
+    session.see(["oci", "images"]);
+    session.see(["gc", "--untag"]);
+    session.see(["gc", "--keep-newer", "7"]);
+    session.see(["gc", "--max-size", "1X"]);
+    assert_snapshot!(session.text());
+}
+
+/// Sets the times of everything in a directory.
+fn age(directory: &std::path::Path) {
+    let set = std::process::Command::new("find")
+        .arg(directory)
+        .args(["-exec", "touch", "-h", "-d", "2026-01-02T12:00:00Z", "{}", "+"])
+        .status();
+    assert!(set.unwrap().success());
+}

@@ -155,6 +155,11 @@ fn untag() {
 }
 
 #[test]
+fn gc_to_fit() {
+    fails_anywhere("gc to fit");
+}
+
+#[test]
 fn gc() {
     fails_anywhere("gc");
 }

@@ -80,6 +80,11 @@ fn gc_of_all() {
 }
 
 #[test]
+fn gc_to_fit() {
+    killed_anywhere("gc to fit");
+}
+
+#[test]
 fn create_image() {
     killed_anywhere("create-image");
 }

@@ -21,6 +21,11 @@ impl State {
             let Ok(entries) = fs::read_dir(&directory) else { continue };
             for entry in entries {
                 let path = entry.unwrap().path();
+                // When something was used last is written down if it can be, and missed by nobody.
+                let below = path.strip_prefix(repo).unwrap();
+                if below == Path::new(".cfs") || below.starts_with(".cfs/used") {
+                    continue;
+                }
                 let metadata = path.symlink_metadata().unwrap();
                 let mode = metadata.permissions().mode() & 0o7777;
                 let what = if metadata.is_dir() {

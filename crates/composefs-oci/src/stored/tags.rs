@@ -63,7 +63,9 @@ pub fn set(writer: &Writer, tag: &str, digest: &ManifestDigest) -> Result<(), Er
     let mut commit = writer.begin();
     commit.stream_ref(reference, &stream);
     indexes::forget_unless(writer, &mut commit, tag, digest)?;
-    Ok(commit.finish()?)
+    commit.finish()?;
+    writer.note_use(stream.as_str());
+    Ok(())
 }
 
 /// Removes a tag, and the index that is kept with it.

@@ -12,6 +12,7 @@ mod docker;
 mod fsck;
 mod hostile;
 mod layers;
+mod limits;
 mod names;
 mod plan;
 mod platforms;

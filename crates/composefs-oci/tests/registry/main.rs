@@ -5,6 +5,7 @@
 mod lab;
 
 mod check_login;
+mod collections;
 mod debian;
 mod documents;
 mod downloads;

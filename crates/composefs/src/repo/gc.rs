@@ -8,9 +8,14 @@
 //! `docs/formats/repository.md`, section 7.
 
 mod garbage;
+mod limit;
 pub mod sweep;
 
-use std::{collections::HashSet, fmt, time::SystemTime};
+use std::{
+    collections::HashSet,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use rustix::{
     fs::FileType,
@@ -19,7 +24,10 @@ use rustix::{
 use serde::{Serialize, Serializer};
 
 pub use super::reach::Unreadable;
+pub use limit::{Candidate, Dropped, Fit, Limit};
 pub use sweep::GcReport;
+
+use limit::Choice;
 
 use super::{
     Repository,
@@ -28,7 +36,7 @@ use super::{
     lease::{self, BootId},
     reach::Reach,
     refs::RefLink,
-    session::Sessions,
+    session::{Sessions, Time},
 };
 use crate::{
     digest::ObjectId,
@@ -47,6 +55,10 @@ pub struct GcOptions {
     pub roots: Vec<String>,
     /// Sweep though something reachable cannot be read; what only that needs is lost.
     pub force: bool,
+    /// Keep what is younger: entries made or used since with all they need, and objects made since.
+    pub keep_newer: Option<Duration>,
+    /// The most the store may have.
+    pub limit: Option<Limit>,
 }
 
 impl GcOptions {
@@ -61,6 +73,20 @@ impl GcOptions {
     #[must_use]
     pub const fn force(mut self, force: bool) -> Self {
         self.force = force;
+        self
+    }
+
+    /// Keeps what is younger than this.
+    #[must_use]
+    pub const fn keep_newer(mut self, age: Option<Duration>) -> Self {
+        self.keep_newer = age;
+        self
+    }
+
+    /// Lets images go until the store fits.
+    #[must_use]
+    pub fn limit(mut self, limit: Option<Limit>) -> Self {
+        self.limit = limit;
         self
     }
 }
@@ -90,6 +116,9 @@ pub struct Doomed {
     pub image_refs: Vec<String>,
     /// Refs to streams that lead nowhere.
     pub stream_refs: Vec<String>,
+    /// Refs that go so that the rest fits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped_refs: Vec<String>,
     /// Records of mounts of an earlier boot.
     pub mounts: Vec<String>,
     /// Records of pulls that are no more.
@@ -109,8 +138,15 @@ pub struct GcPlan {
     pub names: Doomed,
     /// Temporary files and records that others left behind, paths below the repository.
     pub temporaries: Vec<String>,
-    /// How many objects that nothing needs stay, since pulls that are at work may have stored them.
+    /// How many objects that nothing needs stay, since pulls that are at work may have stored them, or they are younger
+    /// than what was asked for.
     pub spared: usize,
+    /// The images that go so that the rest fits, in the order in which they go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+    /// What the store will have, if there is a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
     /// Names that are none of a repository, and stay.
     pub foreign: Vec<String>,
     /// What is reachable and cannot be read: nothing is known about what it needs.
@@ -121,6 +157,11 @@ pub struct GcPlan {
     held_back: Vec<Garbage>,
     #[serde(skip)]
     options: GcOptions,
+    #[serde(skip)]
+    choice: Choice,
+    /// Since when things are kept.
+    #[serde(skip)]
+    keep_since: Option<SystemTime>,
     #[serde(skip)]
     names_read: Names,
     #[serde(skip)]
@@ -184,15 +225,23 @@ impl Names {
     }
 
     /// Marks everything that refs and the roots of the options need.
-    fn mark(&self, repository: &Repository, options: &GcOptions, now: &Now, reach: &mut Reach) {
+    fn mark(
+        &self,
+        repository: &Repository,
+        options: &GcOptions,
+        now: &Now,
+        choice: &Choice,
+        reach: &mut Reach,
+    ) {
         for category in Category::ALL {
             let stale = |link: &RefLink| now.is_stale(category, link);
             let by_ref = self
                 .refs(category)
                 .iter()
-                .filter(|link| !stale(link))
+                .filter(|link| !stale(link) && !choice.drops(category, link))
                 .filter_map(|link| link.target.as_deref().ok());
-            for name in by_ref.chain(options.roots.iter().map(String::as_str)) {
+            let roots = options.roots.iter().chain(&choice.roots).map(String::as_str);
+            for name in by_ref.chain(roots) {
                 match self.entry(category, name).map(|entry| &entry.target) {
                     Some(Ok(id)) if category == Category::Images => reach.image(*id),
                     Some(Ok(id)) => reach.stream(*id),
@@ -217,7 +266,14 @@ impl Names {
     }
 
     /// Decides which names go, once everything is marked.
-    fn doomed(&self, repository: &Repository, now: &Now, reach: &Reach, sweep: bool) -> Result<Doomed> {
+    fn doomed(
+        &self,
+        repository: &Repository,
+        now: &Now,
+        choice: &Choice,
+        reach: &Reach,
+        sweep: bool,
+    ) -> Result<Doomed> {
         let mut doomed = Doomed::default();
         for category in Category::ALL {
             let mut entries = Vec::new();
@@ -243,6 +299,12 @@ impl Names {
                     match category {
                         Category::Images => doomed.mounts.push(path()),
                         Category::Streams => doomed.pulls.push(path()),
+                    }
+                    continue;
+                }
+                if choice.drops(category, link) {
+                    if sweep {
+                        doomed.dropped_refs.push(path());
                     }
                     continue;
                 }
@@ -273,11 +335,21 @@ impl Names {
 pub(super) struct Now {
     boot: BootId,
     pub(super) sessions: Sessions,
+    pub(super) keep_since: Option<SystemTime>,
 }
 
 impl Now {
-    pub(super) fn read(repository: &Repository) -> Result<Self> {
-        Ok(Self { boot: BootId::current()?, sessions: Sessions::read(repository)? })
+    pub(super) fn read(repository: &Repository, keep_since: Option<SystemTime>) -> Result<Self> {
+        Ok(Self { boot: BootId::current()?, sessions: Sessions::read(repository)?, keep_since })
+    }
+
+    /// Returns the time since when objects are no garbage, whatever needs them.
+    fn spare_since(&self) -> Option<Time> {
+        let kept = self.keep_since.map(|since| {
+            let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()))
+        });
+        kept.into_iter().chain(self.sessions.since).min()
     }
 
     /// Tells whether a ref is the record of something that is over.
@@ -298,24 +370,32 @@ impl GcPlan {
     /// Finds out what nothing needs.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a root that is no entry, [`Error::Io`]. What cannot be read is in the plan.
+    /// [`Error::NotFound`] for a root that is no entry, [`Error::Io`]. What cannot be read is in the plan; with a limit
+    /// and without `force` it is the error.
     pub fn new(repository: &Repository, options: &GcOptions) -> Result<Self> {
-        let now = Now::read(repository)?;
+        // An age before the beginning of time keeps everything.
+        let since = |age| SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+        let now = Now::read(repository, options.keep_newer.map(since))?;
         let names = Names::read(repository)?;
         for root in &options.roots {
             if Category::ALL.iter().all(|category| names.entry(*category, root).is_none()) {
                 return Err(Error::NotFound { category: Category::Streams, name: root.clone() });
             }
         }
+        let (choice, fit) = Choice::make(repository, options, &names, &now)?;
         let mut reach = Reach::default();
-        names.mark(repository, options, &now, &mut reach);
+        names.mark(repository, options, &now, &choice, &mut reach);
         let sweep = options.force || reach.unreadable().is_empty();
-        let doomed = names.doomed(repository, &now, &reach, sweep)?;
+        let doomed = names.doomed(repository, &now, &choice, &reach, sweep)?;
         let mut plan = Self {
             objects: Vec::new(),
             names: doomed,
             temporaries: Vec::new(),
             spared: 0,
+            dropped: if sweep { choice.dropped(&names, &reach) } else { Vec::new() },
+            fit,
+            choice,
+            keep_since: now.keep_since,
             foreign: Vec::new(),
             unreadable: Vec::new(),
             held_back: Vec::new(),
@@ -323,7 +403,7 @@ impl GcPlan {
             names_read: names,
             reach,
         };
-        let found = garbage::find(repository, &plan.reach, now.sessions.since)?;
+        let found = garbage::find(repository, &plan.reach, now.spare_since())?;
         plan.spared = found.spared;
         plan.foreign = found.foreign;
         match sweep {

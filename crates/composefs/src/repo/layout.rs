@@ -22,6 +22,8 @@ pub const PULLS: &str = "x-pulls";
 pub(crate) const BESIDE: &str = ".cfs";
 /// The directory in it with a file for each pull at work.
 pub(crate) const BESIDE_PULLS: &str = "pulls";
+/// The directory in it with a file for each entry of which it is known when it was used.
+pub(crate) const BESIDE_USED: &str = "used";
 
 /// Returns the target of an entry's symlink: `../objects/xx/rest`.
 pub(crate) fn entry_target(id: &ObjectId) -> String {

@@ -104,6 +104,7 @@ impl Repository {
             .ok_or_else(|| Error::io(Step::Open, &path)(io::Error::from(io::ErrorKind::NotFound)))?;
         publish::swap_symlink(self.directory(), records, &name, &layout::ref_target(2, &image.to_hex()))
             .map_err(Error::io(Step::Symlink, path))?;
+        self.note_use(&image.to_hex());
         Ok(true)
     }
 
@@ -122,7 +123,7 @@ impl Repository {
         beneath::open_directory(self.directory(), self.path(), RECORDS.map(str::as_bytes))
     }
 
-    fn is_writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         matches!(self.origin(), Origin::Meta(meta) if meta.version > 0 && meta.unknown_read_only.is_empty())
     }
 }

@@ -149,7 +149,7 @@ impl<'r> Accounting<'r> {
             standings: Vec::new(),
             sets: Sets::default(),
             problems: Vec::new(),
-            now: Now::read(repository)?,
+            now: Now::read(repository, None)?,
         })
     }
 

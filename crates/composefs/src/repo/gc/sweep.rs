@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     super::{Sweeper, fan_out, layout, reach::Unreadable},
-    Garbage, GcPlan, Names, Now, write_totals,
+    Dropped, Fit, Garbage, GcPlan, Names, Now, write_totals,
 };
 use crate::{
     disk::{barrier, beneath, publish},
@@ -37,6 +37,10 @@ pub struct GcReport {
     pub pulls_reaped: usize,
     /// How many temporary files of others were removed.
     pub temporaries_removed: usize,
+    /// The images that went so that the rest fits.
+    pub dropped: Vec<Dropped>,
+    /// What the store was to have, if there is a limit; a little more if something came in between.
+    pub fit: Option<Fit>,
     /// What could not be read; objects were swept only by force then.
     #[serde(serialize_with = "super::as_texts")]
     pub unreadable: Vec<Unreadable>,
@@ -65,24 +69,31 @@ impl GcPlan {
     /// # Errors
     /// [`Error::Io`]. What was removed before the error was garbage; names never outlive their objects.
     pub fn apply(mut self, sweeper: &Sweeper, observer: &dyn Observer) -> Result<GcReport> {
-        let now = Now::read(sweeper)?;
+        let now = Now::read(sweeper, self.keep_since)?;
         let names = Names::read(sweeper)?;
+        self.choice.spare_used(sweeper, &names, &now);
         // What could not be read may have been mended since; then what it needs must be known before a sweep.
-        if names != self.names_read || !self.unreadable.is_empty() {
-            names.mark(sweeper, &self.options, &now, &mut self.reach);
+        if names != self.names_read || !self.unreadable.is_empty() || self.options.limit.is_some() {
+            names.mark(sweeper, &self.options, &now, &self.choice, &mut self.reach);
             self.unreadable = self.reach.take_unreadable();
         }
         let sweep = self.options.force || self.unreadable.is_empty();
-        let doomed = names.doomed(sweeper, &now, &self.reach, sweep)?;
+        let doomed = names.doomed(sweeper, &now, &self.choice, &self.reach, sweep)?;
         let mut report = GcReport {
             images_pruned: doomed.images.len().saturating_add(doomed.image_refs.len()),
             streams_pruned: doomed.streams.len().saturating_add(doomed.stream_refs.len()),
             mounts_reaped: doomed.mounts.len(),
             pulls_reaped: doomed.pulls.len(),
+            dropped: if sweep { self.choice.dropped(&names, &self.reach) } else { Vec::new() },
+            fit: self.fit,
             ..GcReport::default()
         };
         // Refs before entries before objects, each durable before the next.
-        remove_paths(sweeper, [doomed.image_refs, doomed.stream_refs, doomed.mounts, doomed.pulls].concat())?;
+        remove_paths(
+            sweeper,
+            [doomed.image_refs, doomed.stream_refs, doomed.dropped_refs, doomed.mounts, doomed.pulls]
+                .concat(),
+        )?;
         remove_paths(sweeper, [doomed.images, doomed.streams].concat())?;
         if sweep {
             self.objects.append(&mut self.held_back);
@@ -94,6 +105,7 @@ impl GcPlan {
         self.temporaries.retain(|path| !path.starts_with(&beside) || now.sessions.is_dead_record(path));
         report.temporaries_removed = self.temporaries.len();
         remove_paths(sweeper, self.temporaries)?;
+        sweeper.forget_uses()?;
         report.unreadable = self.unreadable;
         Ok(report)
     }
