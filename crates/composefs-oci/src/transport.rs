@@ -170,7 +170,7 @@ pub struct SourceOptions {
     pub proxy: proxy::ProxyOptions,
     /// Where the settings of podman's store are looked for; by default there are none.
     pub environment: Environment,
-    /// Which images may be used; by default any. Skopeo's proxy goes by its own policy, which is not this one.
+    /// Which images may be used; by default any. A skopeo that looks at policies as a proxy goes by its own besides.
     pub policy: Policy,
 }
 
@@ -219,7 +219,7 @@ impl SourceOptions {
 /// # Errors
 /// [`Error::NoSuchImage`], [`Error::Source`], [`Error::Policy`]; without the feature `proxy` [`Error::NeedsProxy`].
 pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn Source>, Error> {
-    if let Some(identity) = identity(reference)? {
+    if let Some(identity) = identity(reference, options)? {
         options.policy.admit(&identity)?;
     }
     match reference {
@@ -249,9 +249,9 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
     }
 }
 
-/// Returns what an image is called in a policy, where that is known before anything is opened and skopeo, which looks at
-/// policies itself, is not asked.
-fn identity(reference: &Reference) -> Result<Option<Identity>, Error> {
+/// Returns what an image is called in a policy, where that is known before anything is opened. Not every skopeo looks at
+/// policies when it is a proxy, so what it gets is judged here, too.
+fn identity(reference: &Reference, options: &SourceOptions) -> Result<Option<Identity>, Error> {
     let path = |transport, path: &Path| {
         // What is not there, or has no path, is called as it was written; opening it tells more.
         let resolved = outside::resolve(path)?.or_else(|| std::path::absolute(path).ok());
@@ -263,8 +263,17 @@ fn identity(reference: &Reference) -> Result<Option<Identity>, Error> {
         Reference::Dir(at) => path(PathTransport::Dir, at),
         Reference::DockerArchive(at) => Ok(Some(Identity::docker_archive(&at.path))),
         Reference::DockerDaemon(image) => Ok(Some(Identity::docker_daemon(image))),
-        #[cfg(feature = "registry")]
         Reference::Registry(name) => Ok(Some(Identity::registry(name))),
+        #[cfg(not(feature = "registry"))]
+        Reference::ShortName(name) => Ok(Some(Identity::registry(&name.on_hub()))),
+        Reference::Proxy(text) => match text.parse() {
+            Ok(Reference::ContainersStorage(at)) => {
+                containers_storage::identity(&at, &options.environment, None).map(Some)
+            }
+            // What is parsed is never the proxy's.
+            Ok(native) => identity(&native, options),
+            Err(_) => Ok(Some(Identity::unknown(text))),
+        },
         _ => Ok(None),
     }
 }
@@ -278,6 +287,9 @@ fn open_storage(at: &InStorage, options: &SourceOptions) -> Result<Box<dyn Sourc
         }
         #[cfg(feature = "proxy")]
         Err(Error::Storage { source: fault @ containers_storage::StorageError::Driver(_), .. }) => {
+            let driver = if let containers_storage::StorageError::Driver(name) = &fault { name } else { "" };
+            let identity = containers_storage::identity(at, &options.environment, Some(driver))?;
+            options.policy.admit(&identity)?;
             let name = format!("containers-storage:{at}");
             let proxy = proxy::Proxy::open(name, options.proxy.clone())?;
             Ok(Box::new(proxy.warning(format!("{fault}; skopeo reads it"))))

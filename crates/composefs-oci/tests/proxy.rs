@@ -133,3 +133,30 @@ fn other_media_give_the_same_image() {
         }
     }
 }
+
+#[test]
+fn what_skopeo_gets_is_judged_by_the_policy_here() {
+    use composefs_oci::{environment::Environment, policy::Policy};
+    let dir = layouts();
+    let layout = dir.path().canonicalize().unwrap().join("single");
+    let open = |reference: &str, transport: &str, scope: &str| {
+        let (accept, reject) = (r#"[{"type":"insecureAcceptAnything"}]"#, r#"[{"type":"reject"}]"#);
+        let text = format!(r#"{{"default":{accept},"transports":{{"{transport}":{{"{scope}":{reject}}}}}}}"#);
+        let policy = Policy::parse(text.as_bytes()).unwrap();
+        let environment = Environment::default().variable("HOME", "/h").uid(1000);
+        let options = transport::SourceOptions::default().policy(policy).environment(environment);
+        transport::open(&Reference::Proxy(reference.to_owned()), &options).map(drop)
+    };
+    // Skopeo 1.9 as a proxy looks at no policy.
+    let layout_reference = format!("oci:{}", layout.display());
+    for (reference, transport, scope) in [
+        (layout_reference.as_str(), "oci", layout.to_str().unwrap()),
+        ("docker://x.y/z:1", "docker", "x.y"),
+        ("sif:/x", "sif", ""),
+        ("containers-storage:[vfs@/s]x.y/z:1", "containers-storage", "[vfs@/s]x.y/z"),
+        ("containers-storage:[vfs@/s]x.y/z:1", "containers-storage", "[/s]"),
+    ] {
+        assert!(matches!(open(reference, transport, scope), Err(Error::Policy(_))), "{reference}");
+        open(reference, "tarball", "").unwrap();
+    }
+}

@@ -18,7 +18,7 @@ const ID: usize = 64;
 /// What an image is called in a policy: its transport, and the scopes it is in, the nearest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    transport: &'static str,
+    transport: String,
     image: String,
     scopes: Vec<String>,
 }
@@ -50,7 +50,11 @@ impl Identity {
     /// the tag beside it.
     #[must_use]
     pub fn registry(name: &RegistryReference) -> Self {
-        Self { transport: DOCKER, image: format!("{DOCKER}://{name}"), scopes: docker_scopes(name) }
+        Self {
+            transport: DOCKER.to_owned(),
+            image: format!("{DOCKER}://{name}"),
+            scopes: docker_scopes(name),
+        }
     }
 
     /// Names what is at a path, which must be absolute and free of symlinks to be found. The tag in a layout is no part
@@ -60,13 +64,17 @@ impl Identity {
         let transport = transport.name();
         let scopes = path.ancestors().filter_map(Path::to_str).filter(|path| !matches!(*path, "" | "/"));
         let image = format!("{transport}:{}", path.display());
-        Self { transport, image, scopes: scopes.map(str::to_owned).collect() }
+        Self { transport: transport.to_owned(), image, scopes: scopes.map(str::to_owned).collect() }
     }
 
     /// Names what is in an archive of `docker save`, which only the transport's default is about.
     #[must_use]
     pub fn docker_archive(path: &Path) -> Self {
-        Self { transport: ARCHIVE, image: format!("{ARCHIVE}:{}", path.display()), scopes: Vec::new() }
+        Self {
+            transport: ARCHIVE.to_owned(),
+            image: format!("{ARCHIVE}:{}", path.display()),
+            scopes: Vec::new(),
+        }
     }
 
     /// Names an image of Docker's daemon; by an id, only the transport's default is about it.
@@ -77,7 +85,7 @@ impl Identity {
         } else {
             image.as_str().parse().map(|name| docker_scopes(&name)).unwrap_or_default()
         };
-        Self { transport: "docker-daemon", image: format!("docker-daemon:{image}"), scopes }
+        Self { transport: "docker-daemon".to_owned(), image: format!("docker-daemon:{image}"), scopes }
     }
 
     /// Names an image of a store of podman's, by its name, its id, or both, as it was asked for.
@@ -93,13 +101,20 @@ impl Identity {
         let image = scopes.first().cloned().unwrap_or_default();
         scopes.iter_mut().for_each(|scope| scope.insert_str(0, &store));
         scopes.extend([store.clone(), format!("[{}]", root.display())]);
-        Self { transport: STORAGE, image: format!("{STORAGE}:{store}{image}"), scopes }
+        Self { transport: STORAGE.to_owned(), image: format!("{STORAGE}:{store}{image}"), scopes }
+    }
+
+    /// Names an image of a transport that is not known here: only that transport's default, or the file's, is about it.
+    #[must_use]
+    pub fn unknown(text: &str) -> Self {
+        let transport = text.split_once(':').map_or("", |(transport, _)| transport);
+        Self { transport: transport.to_owned(), image: text.to_owned(), scopes: Vec::new() }
     }
 
     /// Returns the transport, as policies have it.
     #[must_use]
-    pub const fn transport(&self) -> &'static str {
-        self.transport
+    pub fn transport(&self) -> &str {
+        &self.transport
     }
 
     /// Returns the image in words for messages.

@@ -65,6 +65,18 @@ struct KeptLayer {
     record: LayerRecord,
 }
 
+/// Returns what an image that skopeo gets out of a store is called in a policy: by the name as skopeo writes it out.
+pub(super) fn identity(
+    at: &InStorage,
+    environment: &Environment,
+    driver: Option<&str>,
+) -> Result<Identity, Error> {
+    let config = config::find(at.store(), environment)?;
+    let driver = driver.or(config.driver.as_deref()).unwrap_or("overlay");
+    let (name, id) = catalog::name_and_id(at.image());
+    Ok(Identity::storage(driver, &config.graph_root, name.as_ref(), id))
+}
+
 impl fmt::Debug for ContainersStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContainersStorage").field("at", &self.at).finish_non_exhaustive()

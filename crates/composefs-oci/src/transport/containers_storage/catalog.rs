@@ -97,8 +97,7 @@ impl Catalog {
 
     /// Finds the image that `text` means: a name, perhaps with a digest, or an id, perhaps after a name and `@`.
     pub(super) fn find(&self, text: &str) -> Result<Meaning, String> {
-        if let Some(id) = id_of(text) {
-            let name = text.rsplit_once('@').and_then(|(name, _)| name.parse().ok());
+        if let (name, Some(id)) = name_and_id(text) {
             return self.by_id(id).map(|found| Meaning { at: found.at, name, by_id: true, digest: None });
         }
         let reference = text.parse::<RegistryReference>();
@@ -215,6 +214,14 @@ fn manifest_document(image: &ImageRecord, digest: &Digest) -> Option<String> {
         return Some(named);
     }
     (image.manifest_digest() == Some(digest.as_str())).then(|| MANIFEST.to_owned())
+}
+
+/// Returns the name in a text, and the id if there is one that can be nothing else.
+pub(super) fn name_and_id(text: &str) -> (Option<RegistryReference>, Option<&str>) {
+    match id_of(text) {
+        Some(id) => (text.rsplit_once('@').and_then(|(name, _)| name.parse().ok()), Some(id)),
+        None => (text.parse().ok(), None),
+    }
 }
 
 /// Returns the id in a text that can only mean one: `[NAME]@ID`, `sha256:ID`, or 64 digits.
