@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod entry;
 pub mod refs;
 pub mod commit;
+pub mod note;
 pub mod contents;
 pub mod space;
 mod reach;
@@ -26,6 +27,7 @@ mod used;
 pub mod gc;
 pub mod usage;
 pub mod check;
+pub mod repair;
 
 pub use crate::disk::lock::Wait;
 pub use check::{CheckOptions, CheckReport, MetaState};
@@ -38,6 +40,7 @@ pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
 pub use session::Session;
 pub use space::FreeSpace;
+pub use repair::{Damage, Harm};
 pub use store::{ObjectFile, ObjectWriter, Stored};
 
 use std::{

@@ -83,6 +83,14 @@ pub(crate) fn enable(
     outcome(result, copy)
 }
 
+/// Enables fs-verity on a file where it is; one that has it already keeps what it has.
+///
+/// # Errors
+/// What the kernel says: `ETXTBSY` while somebody has it open for writing.
+pub(crate) fn enable_in_place(fd: impl AsFd, algorithm: Algorithm) -> io::Result<()> {
+    attempt(fd.as_fd(), algorithm)
+}
+
 fn outcome(result: io::Result<()>, temporary: Temporary) -> io::Result<Enabled> {
     match result {
         Ok(()) => Ok(Enabled::Yes(temporary)),

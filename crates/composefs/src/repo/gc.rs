@@ -10,6 +10,7 @@
 mod garbage;
 mod limit;
 pub mod sweep;
+mod discard;
 
 use std::{
     collections::HashSet,

@@ -189,7 +189,7 @@ impl Repository {
 }
 
 /// Computes the digest of a file that is said to have `size` bytes, from where it stands.
-fn hash_file(fd: OwnedFd, size: u64, like: &ObjectId) -> io::Result<ObjectId> {
+pub(super) fn hash_file(fd: OwnedFd, size: u64, like: &ObjectId) -> io::Result<ObjectId> {
     let mut hasher = VerityHasher::new(like.algorithm());
     // Most files are small, and clearing a large buffer costs as much as hashing them.
     let room = usize::try_from(size).unwrap_or(READ_SIZE).clamp(8192, READ_SIZE);

@@ -27,7 +27,7 @@ use super::{Repository, Writer, layout, object::Wanted};
 use crate::{
     digest::{ObjectId, VerityHasher, object_id_of},
     disk::{
-        barrier::Barrier,
+        barrier::{self, Barrier},
         beneath,
         lock::Locked,
         publish::{Modes, Nursery, OBJECT_PREFIX, Temporary},
@@ -63,6 +63,10 @@ pub(super) struct State {
     /// Whether new objects get fs-verity; cleared when the file system cannot and need not.
     enable_verity: AtomicBool,
     seen: Seen,
+    /// Objects that cannot be read though the kernel vouches for them.
+    distrusted: Mutex<HashSet<ObjectId>>,
+    /// Whether there are any: nearly never, and never in the way.
+    distrusts: AtomicBool,
 }
 
 impl State {
@@ -78,6 +82,8 @@ impl State {
             prefixes: std::array::from_fn(|_| AtomicBool::new(false)),
             enable_verity: AtomicBool::new(true),
             seen: Seen::default(),
+            distrusted: Mutex::default(),
+            distrusts: AtomicBool::new(false),
         })
     }
 
@@ -179,6 +185,18 @@ impl Writer {
         self.state.seen.contains(id)
     }
 
+    /// From now on looks at an object's bytes when it is stored, whatever the kernel says about them: with fs-verity a
+    /// file that rots keeps its digest and cannot be read.
+    pub fn distrust(&self, id: &ObjectId) {
+        self.state.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
+        self.state.distrusts.store(true, Ordering::Release);
+    }
+
+    fn is_distrusted(&self, id: &ObjectId) -> bool {
+        self.state.distrusts.load(Ordering::Acquire)
+            && self.state.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
     /// Starts an object whose contents come in pieces and are hashed on the way.
     ///
     /// `size_hint` is what the contents are said to have, for reserving space; 0 if unknown.
@@ -224,11 +242,13 @@ impl Writer {
             result => result?,
         };
         Ok(match measured {
-            Measured::Digest(actual) if actual == *id => Present::Good,
-            Measured::Digest(_) => Present::Damaged("the kernel measures another digest"),
+            Measured::Digest(actual) if actual == *id && !self.is_distrusted(id) => Present::Good,
+            Measured::Digest(actual) if actual != *id => {
+                Present::Damaged("the kernel measures another digest")
+            }
             Measured::OtherAlgorithm(_) => Present::Damaged("fs-verity uses another algorithm"),
             Measured::Missing if self.is_verified() => Present::Damaged("fs-verity is missing"),
-            Measured::Missing => match wanted.equals(&opened.fd, opened.size) {
+            Measured::Digest(_) | Measured::Missing => match wanted.equals(&opened.fd, opened.size) {
                 Ok(true) => Present::Good,
                 Ok(false) => Present::Damaged("contents are not what the name says"),
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => {
@@ -300,6 +320,8 @@ impl Writer {
         let objects = self.objects_directory()?;
         if let Present::Damaged(reason) = present {
             tracing::warn!(%id, reason, "replacing a damaged object");
+            // What is there may be of use to somebody until the whole of its successor is on disk.
+            barrier::sync(temporary.fd(), &self.path_of(layout::object_path(id)))?;
             temporary
                 .replace(self.nursery(".")?, objects, &id.object_path())
                 .map_err(|error| self.object_error(Step::Rename, id, error))?;
@@ -311,6 +333,15 @@ impl Writer {
             .map_err(|error| self.object_error(Step::Link, id, error))?;
         self.state.barrier.mark();
         Ok(new)
+    }
+
+    /// Puts a file that is no object in the place of whatever has its name.
+    pub(super) fn replace_file(&self, contents: &[u8], directory: impl AsFd, name: &str) -> io::Result<()> {
+        // Its temporary is one of an object, which collectors know.
+        let nursery = self.nursery(".").map_err(io::Error::other)?;
+        let mut temporary = Temporary::create(nursery)?;
+        write_all(&mut temporary, contents)?;
+        temporary.replace(nursery, directory, name)
     }
 
     fn seal(&self, temporary: Temporary, id: &ObjectId) -> Result<Temporary> {

@@ -112,7 +112,7 @@ impl GcPlan {
 }
 
 /// Removes names, and makes that durable.
-fn remove_paths(sweeper: &Sweeper, paths: Vec<String>) -> Result<()> {
+pub(super) fn remove_paths(sweeper: &Sweeper, paths: Vec<String>) -> Result<()> {
     let mut by_directory: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in paths {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -133,7 +133,11 @@ fn remove_paths(sweeper: &Sweeper, paths: Vec<String>) -> Result<()> {
 }
 
 /// Removes objects, on all cores: directories are independent. They are not synced: garbage may come back.
-fn remove_objects(sweeper: &Sweeper, objects: &[Garbage], observer: &dyn Observer) -> Result<(usize, u64)> {
+pub(super) fn remove_objects(
+    sweeper: &Sweeper,
+    objects: &[Garbage],
+    observer: &dyn Observer,
+) -> Result<(usize, u64)> {
     let Some(directory) = sweeper.objects()? else { return Ok((0, 0)) };
     let path = sweeper.path_of(layout::OBJECTS);
     observer.event(&Event::Begin {

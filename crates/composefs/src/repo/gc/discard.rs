@@ -1,0 +1,53 @@
+//! Removing what is damaged and nothing needs: a repair has no use for it, and a check would find it for ever.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Garbage, GcOptions, Names, path_text,
+    sweep::{remove_objects, remove_paths},
+};
+use crate::{
+    digest::ObjectId,
+    error::{Category, Result},
+    progress::Observer,
+    repo::{Sweeper, lease::BootId, reach::Reach},
+};
+
+impl Sweeper {
+    /// Removes those of the damaged objects that nothing reachable needs, and before them the entries that lead to these
+    /// or to nothing and that no ref needs. Returns the paths that were removed, names first.
+    ///
+    /// While something reachable cannot be read, nothing is removed: nobody knows what it needs.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io). What was removed before the error was of no use.
+    pub fn discard(&self, damaged: &BTreeSet<ObjectId>, observer: &dyn Observer) -> Result<Vec<String>> {
+        let boot = BootId::current()?;
+        let names = Names::read(self)?;
+        let mut reach = Reach::default();
+        names.mark(self, &GcOptions::default(), &boot, &mut reach);
+        if !reach.unreadable().is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut entries = Vec::new();
+        for category in Category::ALL {
+            for entry in names.entries(category) {
+                let (Ok(id), Some(_)) = (&entry.target, entry.name_str()) else { continue };
+                if !reach.is_live(id) && (damaged.contains(id) || !self.has_object(id)?) {
+                    entries.push(path_text(category.directory(), &entry.name));
+                }
+            }
+        }
+        let mut objects = Vec::new();
+        for id in damaged {
+            if !reach.is_live(id) && self.has_object(id)? {
+                objects.push(Garbage { id: *id, size: self.object_size(id)? });
+            }
+        }
+        let mut removed = entries.clone();
+        removed.extend(objects.iter().map(|garbage| crate::repo::layout::object_path(&garbage.id)));
+        remove_paths(self, entries)?;
+        remove_objects(self, &objects, observer)?;
+        Ok(removed)
+    }
+}
