@@ -6,9 +6,9 @@
 mod options;
 mod space;
 mod asked;
-mod plan;
+pub(crate) mod plan;
 mod present;
-mod layers;
+pub(crate) mod layers;
 mod platforms;
 mod fetch;
 
@@ -33,7 +33,7 @@ use crate::{
     import::streams::DocumentStream,
     model::{Manifest, ModelError},
     rootfs::image::{RootfsOptions, store_images, tree},
-    stored::{StoredConfig, indexes},
+    stored::{StoredConfig, indexes, origins},
     transport::Source,
 };
 
@@ -130,6 +130,7 @@ fn apply(
         pulled.index = Some(index.digest().clone());
     }
     name(writer, &plan, pulled.index.as_ref(), &mut commit)?;
+    note_origin(writer, &plan, index.as_ref())?;
     commit.finish()?;
     writer.note_use(ident::manifest(&pulled.manifest)?.as_str());
     Ok(pulled)
@@ -153,6 +154,18 @@ fn name(
         }
     }
     keep_referrer(commit, &plan.manifest)
+}
+
+/// Notes where the image came from, and with it those of its index.
+fn note_origin(writer: &Writer, plan: &PullPlan, index: Option<&IndexPlan>) -> Result<(), Error> {
+    let Some(reference) = &plan.options.origin else { return Ok(()) };
+    origins::record(writer, plan.manifest().digest(), reference)?;
+    let Some(index) = index else { return Ok(()) };
+    origins::record(writer, index.digest(), reference)?;
+    for child in index.children() {
+        origins::record(writer, child.digest().digest(), reference)?;
+    }
+    Ok(())
 }
 
 /// An artifact about another manifest is kept beside it.

@@ -12,6 +12,7 @@ use std::{
 use crate::digest::ManifestDigest;
 
 mod docker;
+mod lasting;
 mod registry;
 mod short;
 mod storage;

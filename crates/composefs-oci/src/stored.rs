@@ -3,6 +3,7 @@
 pub mod indexes;
 pub mod tags;
 pub mod referrers;
+pub mod origins;
 pub mod check;
 pub mod unused;
 

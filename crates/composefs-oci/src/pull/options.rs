@@ -3,7 +3,7 @@
 use composefs::{erofs::FormatVersion, progress::Cancel, repo::Repository};
 use composefs_tar::Mode;
 
-use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform};
+use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform, reference::Reference};
 
 /// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
 const JOBS_MAX: usize = 16;
@@ -33,6 +33,8 @@ pub struct PullOptions {
     pub sharing: Sharing,
     /// Whether a pull that would not fit on the disk is refused before it starts.
     pub space: SpaceCheck,
+    /// The reference to note beside the repository, from which the image can be mended; none notes nothing.
+    pub origin: Option<Reference>,
     /// Asks the pull to stop; layers that are finished by then are kept.
     pub cancel: Cancel,
 }
@@ -80,6 +82,7 @@ impl Default for PullOptions {
             formats: Vec::new(),
             sharing: Sharing::default(),
             space: SpaceCheck::default(),
+            origin: None,
             cancel: Cancel::default(),
         }
     }
@@ -153,6 +156,13 @@ impl PullOptions {
     #[must_use]
     pub fn space(mut self, space: SpaceCheck) -> Self {
         self.space = space;
+        self
+    }
+
+    /// Sets the reference to note; a [lasting](Reference::lasting) one.
+    #[must_use]
+    pub fn origin(mut self, reference: Option<Reference>) -> Self {
+        self.origin = reference;
         self
     }
 

@@ -114,6 +114,12 @@ impl RegistryReference {
         Ok(Self { domain: domain.to_owned(), path: path.to_owned(), tag: None, digest: None })
     }
 
+    /// Returns the image of a digest under the same name; a tag stays, for display.
+    #[must_use]
+    pub fn at(&self, digest: &ManifestDigest) -> Self {
+        Self { digest: Some(digest.clone()), ..self.clone() }
+    }
+
     fn check(domain: &str, path: &str, name: &str) -> Result<(), NameError> {
         if domain.len() + 1 + path.len() > NAME_MAX {
             return Err(NameError::Length(domain.len() + 1 + path.len()));

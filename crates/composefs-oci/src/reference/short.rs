@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::digest::ManifestDigest;
+
 use super::registry::{NameError, RegistryReference, looks_like_domain};
 
 /// A name without a domain: `debian:12`, `team/tool`. What it means is for settings to say; without any, the hub's.
@@ -22,6 +24,12 @@ impl ShortName {
     #[must_use]
     pub fn on_hub(&self) -> RegistryReference {
         self.on_hub.clone()
+    }
+
+    /// Returns the image of a digest under the same name.
+    #[must_use]
+    pub fn at(&self, digest: &ManifestDigest) -> Self {
+        Self { name: self.name.clone(), on_hub: self.on_hub.at(digest) }
     }
 }
 

@@ -161,6 +161,9 @@ impl Pull {
         if self.local_fetch == LocalFetch::Disabled && matches!(reference, Reference::ContainersStorage(_)) {
             reference = Reference::Proxy(reference.to_string());
         }
+        if let Ok(base) = std::env::current_dir() {
+            options = options.origin(reference.lasting(&base));
+        }
         let context = || format!("pull {}", self.image);
         let observer: Arc<dyn Observer> = app.observer().into();
         let from = self.policy.over(self.registry.source_options(&observer)?).with_context(context)?;

@@ -1,0 +1,88 @@
+//! Where images came from: each pull notes its reference beside the repository, for whoever mends the image later.
+//!
+//! Nothing depends on these notes: without one, a reference must be said.
+//!
+//! # Format
+//! `docs/formats/oci.md`, section 11.
+
+use composefs::repo::{Repository, Writer};
+
+use crate::{digest::Digest, error::Error, ident, reference::Reference};
+
+/// The directory of these notes below `.cfs/`.
+const NOTES: &str = "pulled";
+/// The most references that are kept of a manifest.
+const REFERENCES_MAX: usize = 8;
+/// The most bytes of a note.
+const NOTE_MAX: u64 = 64 << 10;
+
+/// Returns the references a manifest or index was pulled from, the newest first; what cannot be read is none.
+#[must_use]
+pub fn of(repo: &Repository, digest: &Digest) -> Vec<Reference> {
+    match repo.note(NOTES, digest.as_str(), NOTE_MAX) {
+        Ok(note) => parse(&note.unwrap_or_default()),
+        Err(error) => {
+            tracing::debug!(%digest, %error, "the note of where it came from cannot be read");
+            Vec::new()
+        }
+    }
+}
+
+fn parse(note: &[u8]) -> Vec<Reference> {
+    let lines = note.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    lines.filter_map(|line| line.parse().ok()).take(REFERENCES_MAX).collect()
+}
+
+/// Notes a reference that is [lasting](Reference::lasting); the next commit makes the note durable.
+///
+/// # Errors
+/// What writing gives.
+pub(crate) fn record(writer: &Writer, digest: &Digest, reference: &Reference) -> Result<(), Error> {
+    let mut references = of(writer, digest);
+    references.retain(|known| known != reference);
+    references.insert(0, reference.clone());
+    references.truncate(REFERENCES_MAX);
+    let mut note = String::new();
+    for reference in references {
+        let line = format!("{reference}\n");
+        if note.len().saturating_add(line.len()) as u64 <= NOTE_MAX {
+            note.push_str(&line);
+        }
+    }
+    Ok(writer.put_note(NOTES, digest.as_str(), note.as_bytes())?)
+}
+
+/// Removes the notes of manifests and indexes that are not here any more; returns how many.
+///
+/// # Errors
+/// What listing and removing give.
+pub fn prune(repo: &Repository) -> Result<usize, Error> {
+    let mut pruned = 0;
+    for name in repo.notes(NOTES)? {
+        let here = match name.parse::<Digest>() {
+            Ok(digest) => {
+                let manifest = ident::manifest(&crate::digest::ManifestDigest::new(digest.clone()))?;
+                repo.stream_entry(&manifest)?.is_some()
+                    || repo.stream_entry(&ident::index(&digest)?)?.is_some()
+            }
+            Err(_) => false,
+        };
+        if !here {
+            pruned += usize::from(repo.remove_note(NOTES, &name)?);
+        }
+    }
+    Ok(pruned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_that_mean_nothing_are_none() {
+        let note = b"docker://a.b/c:d\n\xff\nno transport in front: /x\n\noci:/e:f\n";
+        let parsed: Vec<String> = parse(note).iter().map(ToString::to_string).collect();
+        assert_eq!(parsed, ["docker://a.b/c:d", "oci:/e:f"]);
+        assert_eq!(parse(&b"oci:/x\n".repeat(100)).len(), REFERENCES_MAX);
+    }
+}
