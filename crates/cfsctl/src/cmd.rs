@@ -16,6 +16,7 @@ mod init;
 mod man;
 mod mount;
 mod oci;
+mod repair;
 mod transaction;
 mod util;
 
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     ImageObjects(image_objects::ImageObjects),
     DumpFiles(dump_files::DumpFiles),
     Fsck(fsck::Fsck),
+    Repair(repair::Repair),
     Completion(completion::Completion),
     Man(man::Man),
     #[command(hide = true)]
@@ -73,6 +75,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ImageObjects(verb) => verb.run(&app),
         Command::DumpFiles(verb) => verb.run(&app),
         Command::Fsck(verb) => return verb.run(&app),
+        Command::Repair(verb) => return verb.run(&app),
         Command::Completion(verb) => verb.run(),
         Command::Man(verb) => verb.run(),
         Command::Util(verb) => verb.run(),

@@ -28,6 +28,7 @@ mod afresh;
 pub mod find;
 pub mod usage;
 pub mod pull;
+pub mod repair;
 pub mod copy;
 
 pub mod v0_3;

@@ -130,7 +130,7 @@ fn apply(
         pulled.index = Some(index.digest().clone());
     }
     name(writer, &plan, pulled.index.as_ref(), &mut commit)?;
-    note_origin(writer, &plan, index.as_ref())?;
+    note_origin(writer, &plan)?;
     commit.finish()?;
     writer.note_use(ident::manifest(&pulled.manifest)?.as_str());
     Ok(pulled)
@@ -157,10 +157,10 @@ fn name(
 }
 
 /// Notes where the image came from, and with it those of its index.
-fn note_origin(writer: &Writer, plan: &PullPlan, index: Option<&IndexPlan>) -> Result<(), Error> {
+fn note_origin(writer: &Writer, plan: &PullPlan) -> Result<(), Error> {
     let Some(reference) = &plan.options.origin else { return Ok(()) };
     origins::record(writer, plan.manifest().digest(), reference)?;
-    let Some(index) = index else { return Ok(()) };
+    let Some(index) = &plan.index else { return Ok(()) };
     origins::record(writer, index.digest(), reference)?;
     for child in index.children() {
         origins::record(writer, child.digest().digest(), reference)?;

@@ -38,9 +38,9 @@ pub use gc::{Candidate, GcOptions, GcPlan, GcReport, Limit};
 pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
 pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
+pub use repair::{Damage, Harm};
 pub use session::Session;
 pub use space::FreeSpace;
-pub use repair::{Damage, Harm};
 pub use store::{ObjectFile, ObjectWriter, Stored};
 
 use std::{

@@ -19,7 +19,7 @@ mod ls_layer;
 mod mount;
 mod policy_args;
 mod pull;
-mod registry_args;
+pub(crate) mod registry_args;
 mod rm;
 mod rootfs_args;
 mod seal;

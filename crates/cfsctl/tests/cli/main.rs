@@ -57,6 +57,7 @@ mod pipes;
 mod policy;
 mod progress;
 mod reference;
+mod repair;
 mod transaction;
 mod vm;
 

@@ -145,6 +145,11 @@ fn pull_that_mends() {
 }
 
 #[test]
+fn repair() {
+    fails_anywhere("repair");
+}
+
+#[test]
 fn seal() {
     fails_anywhere("seal");
 }

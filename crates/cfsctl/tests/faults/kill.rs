@@ -60,6 +60,11 @@ fn pull_that_mends() {
 }
 
 #[test]
+fn repair() {
+    killed_anywhere("repair");
+}
+
+#[test]
 fn seal() {
     killed_anywhere("seal");
 }

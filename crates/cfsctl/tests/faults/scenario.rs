@@ -298,6 +298,19 @@ fn nothing(_: &Sandbox) {}
 /// Damages the object of the sample's largest file, and takes away the names of the layers, so that a pull stores them
 /// anew and comes upon it.
 fn damage(sandbox: &Sandbox) {
+    // The words of the sample: the only one of this size.
+    let (_, path) = objects(sandbox).into_iter().find(|(size, _)| (13_000..14_000).contains(size)).unwrap();
+    flip(&path);
+    for entry in std::fs::read_dir(sandbox.path("repo/streams")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("oci-layer-") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
+/// Returns the objects of a repository: size and path.
+fn objects(sandbox: &Sandbox) -> Vec<(u64, PathBuf)> {
     let mut objects = Vec::new();
     for directory in std::fs::read_dir(sandbox.path("repo/objects")).unwrap() {
         for file in std::fs::read_dir(directory.unwrap().path()).unwrap() {
@@ -305,18 +318,33 @@ fn damage(sandbox: &Sandbox) {
             objects.push((file.metadata().unwrap().len(), file.path()));
         }
     }
-    // The words of the sample: the only one of this size.
-    let (_, path) = objects.into_iter().find(|(size, _)| (13_000..14_000).contains(size)).unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
+    objects
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
     bytes[100] ^= 1;
-    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
     std::fs::write(path, bytes).unwrap();
-    for entry in std::fs::read_dir(sandbox.path("repo/streams")).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_name().to_str().unwrap().starts_with("oci-layer-") {
-            std::fs::remove_file(entry.path()).unwrap();
+}
+
+/// Something for each kind of step: a layer's file, an image, names, and a damaged file that nothing needs.
+fn damage_all_over(sandbox: &Sandbox) {
+    for (size, path) in objects(sandbox) {
+        // The words of the sample, and the large file of `two`.
+        if (13_000..14_000).contains(&size) || size > 1_000_000 {
+            flip(&path);
         }
     }
+    let repo = sandbox.repo();
+    let image = std::fs::read_dir(repo.join("images"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.symlink_metadata().unwrap().is_symlink())
+        .unwrap();
+    std::fs::remove_file(std::fs::canonicalize(image).unwrap()).unwrap();
+    let tag = std::fs::read_link(repo.join("streams/refs/oci/one")).unwrap();
+    std::fs::remove_file(repo.join("streams").join(tag.file_name().unwrap())).unwrap();
 }
 
 const PULL_ONE: [&str; 4] = ["oci", "pull", "oci:LAYOUT:one", "one"];
@@ -355,6 +383,10 @@ pub(crate) fn scenario(faults: &Faults, name: &'static str) -> Scenario {
         "oci create-image" => {
             let pull = [&PULL_ONE[..], &["--no-image"]].concat();
             new(&[&INIT, &pull], nothing, &["oci", "create-image", "one"])
+        }
+        "repair" => {
+            let prepare = [&INIT[..], &PULL_ONE, &PULL_TWO, &["oci", "untag", "two"]];
+            new(&prepare, damage_all_over, &["repair"]).damaged()
         }
         "fsck" => new(&[&INIT, &PULL_ONE], nothing, &["fsck", "--deep"]),
         "oci fsck" => new(&[&INIT, &PULL_ONE], nothing, &["oci", "fsck"]),

@@ -41,17 +41,17 @@ const CHECKPOINT: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(100);
 
 /// The layers of an image, all here.
-pub(super) struct Imported {
+pub(crate) struct Imported {
     /// The streams' ids in the order of the plan.
-    pub(super) streams: Vec<ObjectId>,
+    pub(crate) streams: Vec<ObjectId>,
     pub(super) objects: IngestStats,
     pub(super) inlined_bytes: u64,
     /// Those that have no entry yet.
-    pub(super) fresh: Fresh,
+    pub(crate) fresh: Fresh,
 }
 
 /// Layers that are stored and have no entry yet.
-pub(super) type Fresh = Vec<(StreamName, ObjectId)>;
+pub(crate) type Fresh = Vec<(StreamName, ObjectId)>;
 
 /// What the importing threads share.
 struct Shared<'p> {
@@ -69,17 +69,17 @@ struct Shared<'p> {
 
 /// What all layers of a pull have in common.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) writer: &'a Writer,
-    pub(super) session: &'a Session,
-    pub(super) source: &'a dyn Source,
-    pub(super) options: &'a PullOptions,
-    pub(super) observer: &'a dyn Observer,
+pub(crate) struct Context<'a> {
+    pub(crate) writer: &'a Writer,
+    pub(crate) session: &'a Session,
+    pub(crate) source: &'a dyn Source,
+    pub(crate) options: &'a PullOptions,
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// Has every planned layer in the repository. When one fails, those that are whole get their entries, and so do the
 /// ones in `fresh`, which came before.
-pub(super) fn import(
+pub(crate) fn import(
     context: &Context<'_>,
     layers: &[PlannedLayer],
     fresh: Fresh,
@@ -149,7 +149,7 @@ pub(super) fn skipped(layer: &PlannedLayer, observer: &dyn Observer) {
 }
 
 /// Gives layers their entries, in the commit.
-pub(super) fn register(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
+pub(crate) fn register(commit: &mut Commit<'_>, layers: &[(StreamName, ObjectId)]) {
     for (name, id) in layers {
         commit.stream(name.clone(), *id);
     }

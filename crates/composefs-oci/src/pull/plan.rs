@@ -73,7 +73,7 @@ pub struct PlannedLayer {
 
 /// How a layer is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LayerKind {
+pub(crate) enum LayerKind {
     /// A layer of a file system.
     Tar,
     /// An archive of an artifact, which nobody will merge.
@@ -142,10 +142,27 @@ impl PlannedLayer {
         Ok(())
     }
 
+    /// Plans to have a layer again that is here and no good.
+    pub(crate) const fn again(
+        descriptor: Descriptor,
+        kind: LayerKind,
+        key: Digest,
+        name: StreamName,
+        state: LayerState,
+    ) -> Self {
+        Self { descriptor, kind, key, name, state }
+    }
+
     /// Returns the descriptor of the blob that is or was fetched.
     #[must_use]
     pub const fn descriptor(&self) -> &Descriptor {
         &self.descriptor
+    }
+
+    /// Returns the name of its stream.
+    #[must_use]
+    pub const fn name(&self) -> &StreamName {
+        &self.name
     }
 
     /// Returns where it comes from.

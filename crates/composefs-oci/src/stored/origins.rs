@@ -10,7 +10,7 @@ use composefs::repo::{Repository, Writer};
 use crate::{digest::Digest, error::Error, ident, reference::Reference};
 
 /// The directory of these notes below `.cfs/`.
-const NOTES: &str = "pulled";
+const NOTES: &str = "origins";
 /// The most references that are kept of a manifest.
 const REFERENCES_MAX: usize = 8;
 /// The most bytes of a note.

@@ -10,7 +10,7 @@
 mod garbage;
 mod limit;
 pub mod sweep;
-mod discard;
+pub mod discard;
 
 use std::{
     collections::HashSet,

@@ -9,7 +9,7 @@ use std::{io, os::fd::OwnedFd, path::PathBuf};
 
 use rustix::fs::FileType;
 
-use super::{Repository, Writer};
+use super::{Repository, Writer, layout::BESIDE as NOTES};
 use crate::{
     disk::{
         beneath::{self, Listed},
@@ -17,9 +17,6 @@ use crate::{
     },
     error::{Error, Result, Step},
 };
-
-/// The directory of our own files.
-pub const NOTES: &str = ".cfs";
 
 impl Repository {
     fn notes_directory(&self, of: &str) -> Result<Option<OwnedFd>> {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{
     CheckReport, Repository, Sweeper, Writer,
-    check::Fault,
+    check::{Fault, Subject},
     fan_out, layout,
     object::{Opened, hash_file},
 };
@@ -29,7 +29,7 @@ use crate::{
         beneath::{self, Listed},
         verity::{self, Measured},
     },
-    error::{Error, Result, Step},
+    error::{Category, Error, Result, Step},
     progress::{Event, Observer},
 };
 
@@ -64,31 +64,29 @@ impl Damage {
     /// that could not be read whole.
     ///
     /// # Errors
-    /// [`Error::StartThread`](Step::StartThread) never; what hashing gives is damage.
+    /// None today: what cannot be read is damage.
     pub fn new(repository: &Repository, report: &CheckReport, threads: usize) -> Result<Self> {
         let mut damage = Self::default();
         let mut doubtful = BTreeSet::new();
         for finding in &report.findings {
-            let subject = ObjectId::from_object_path(repository.algorithm(), finding.subject.as_bytes());
-            match (&finding.fault, subject) {
-                (Fault::ObjectOpen(_) | Fault::ObjectDigestMismatch(_) | Fault::ObjectVerity(_), Ok(id)) => {
-                    damage.add(id, Harm::Damaged);
+            match (&finding.fault, &finding.subject) {
+                (Fault::ObjectVerityMissing, Subject::Object(id)) => {
+                    doubtful.insert(*id);
                 }
-                (Fault::ObjectVerityMissing, Ok(id)) => {
-                    doubtful.insert(id);
-                }
+                (_, Subject::Object(id)) => damage.add(*id, Harm::Damaged),
                 (Fault::MissingObjectRef(id) | Fault::ImageMissingObject(id), _) => {
                     damage.add(*id, Harm::Missing);
                 }
                 (Fault::MissingNamedRef { id, .. }, _) => damage.add(*id, Harm::Missing),
+                // Which of its objects is the reason is found by reading them all.
                 (
                     Fault::StreamRead(_)
                     | Fault::StreamOpen(_)
                     | Fault::StreamContents { .. }
                     | Fault::ImageRead(_)
                     | Fault::ImageOpen(_),
-                    _,
-                ) => doubtful.extend(objects_behind(repository, &finding.subject)),
+                    Subject::Entry { category, id: Some(id), .. },
+                ) => doubtful.extend(objects_behind(repository, *category, id)),
                 _ => {}
             }
         }
@@ -141,19 +139,11 @@ impl Damage {
     }
 }
 
-/// Returns the objects that a name leads to and that what it leads to names, as far as that can be read.
-fn objects_behind(repository: &Repository, subject: &str) -> Vec<ObjectId> {
-    use crate::error::Category;
-    let Some((directory, name)) = subject.split_once('/') else { return Vec::new() };
-    let category = match directory {
-        _ if directory == Category::Streams.directory() => Category::Streams,
-        _ if directory == Category::Images.directory() => Category::Images,
-        _ => return Vec::new(),
-    };
-    let Ok(Some(id)) = repository.entry(category, name) else { return Vec::new() };
-    let mut behind = vec![id];
+/// Returns an object that an entry leads to, and those that it names, as far as that can be read.
+fn objects_behind(repository: &Repository, category: Category, id: &ObjectId) -> Vec<ObjectId> {
+    let mut behind = vec![*id];
     if category == Category::Streams
-        && let Ok(stream) = repository.open_stream(&id)
+        && let Ok(stream) = repository.open_stream(id)
     {
         behind.extend(stream.object_refs().iter());
     }

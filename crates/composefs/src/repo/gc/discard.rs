@@ -3,31 +3,40 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Garbage, GcOptions, Names, path_text,
+    Choice, Garbage, GcOptions, Names, Now, Unreadable, path_text,
     sweep::{remove_objects, remove_paths},
 };
 use crate::{
     digest::ObjectId,
     error::{Category, Result},
     progress::Observer,
-    repo::{Sweeper, lease::BootId, reach::Reach},
+    repo::{Sweeper, reach::Reach},
 };
+
+/// What was removed of what is damaged.
+#[derive(Debug, Default)]
+pub struct Discarded {
+    /// Paths below the repository, names first.
+    pub paths: Vec<String>,
+    /// What is reachable and cannot be read; nothing was removed then.
+    pub unreadable: Vec<Unreadable>,
+}
 
 impl Sweeper {
     /// Removes those of the damaged objects that nothing reachable needs, and before them the entries that lead to these
-    /// or to nothing and that no ref needs. Returns the paths that were removed, names first.
+    /// or to nothing and that no ref needs.
     ///
     /// While something reachable cannot be read, nothing is removed: nobody knows what it needs.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io). What was removed before the error was of no use.
-    pub fn discard(&self, damaged: &BTreeSet<ObjectId>, observer: &dyn Observer) -> Result<Vec<String>> {
-        let boot = BootId::current()?;
+    pub fn discard(&self, damaged: &BTreeSet<ObjectId>, observer: &dyn Observer) -> Result<Discarded> {
+        let now = Now::read(self, None)?;
         let names = Names::read(self)?;
         let mut reach = Reach::default();
-        names.mark(self, &GcOptions::default(), &boot, &mut reach);
+        names.mark(self, &GcOptions::default(), &now, &Choice::default(), &mut reach);
         if !reach.unreadable().is_empty() {
-            return Ok(Vec::new());
+            return Ok(Discarded { paths: Vec::new(), unreadable: reach.take_unreadable() });
         }
         let mut entries = Vec::new();
         for category in Category::ALL {
@@ -48,6 +57,6 @@ impl Sweeper {
         removed.extend(objects.iter().map(|garbage| crate::repo::layout::object_path(&garbage.id)));
         remove_paths(self, entries)?;
         remove_objects(self, &objects, observer)?;
-        Ok(removed)
+        Ok(Discarded { paths: removed, unreadable: Vec::new() })
     }
 }

@@ -1,0 +1,139 @@
+//! Another composefs repository as a medium: layers come out of it as the tars they were, whatever its algorithm.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use composefs::{
+    digest::ObjectId,
+    repo::Repository,
+    splitstream::{Chunk, ContentType, IntoChunks},
+};
+use oci_spec::image::{Descriptor, MediaType};
+
+use crate::{
+    digest::{BlobDigest, ConfigDigest, DiffId, Digest, ManifestDigest},
+    error::Error,
+    ident,
+    model::platform::Platform,
+    stored::{StoredConfig, StoredImage},
+    transport::{Chosen, Root, Source, digest_of},
+};
+
+/// A repository that others are mended from.
+#[derive(Clone, Debug)]
+pub(super) struct Other(Repository);
+
+impl Other {
+    pub(super) const fn new(repo: Repository) -> Self {
+        Self(repo)
+    }
+
+    /// Returns the bytes of a manifest or config.
+    pub(super) fn document(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let manifest = ManifestDigest::new(digest.clone());
+        if let Ok(image) = StoredImage::open(&self.0, &manifest) {
+            return Some(image.manifest().bytes().to_vec());
+        }
+        let config = StoredConfig::open(&self.0, &ConfigDigest::new(digest.clone()));
+        config.ok().map(|config| config.bytes().to_vec())
+    }
+
+    /// Returns a descriptor of the blob with these bytes: of a layer's tar by its diff_id, of what is kept as it is
+    /// shipped by its digest.
+    pub(super) fn offer(&self, digest: &Digest) -> Option<Descriptor> {
+        let id = self.stream(digest).ok().flatten()?;
+        let stream = self.0.open_stream(&id).ok()?;
+        let size = match stream.stream_size() {
+            Some(size) => size,
+            // 0.3 does not say; then it must be counted.
+            None => self.0.replay_stream(&id, &stream, &mut io::sink()).ok()?.size,
+        };
+        let digest: oci_spec::image::Digest = digest.as_str().parse().ok()?;
+        Some(Descriptor::new(MediaType::ImageLayer, size, digest))
+    }
+
+    fn stream(&self, digest: &Digest) -> Result<Option<ObjectId>, Error> {
+        match self.0.stream_entry(&ident::layer(&DiffId::new(digest.clone()))?)? {
+            Some(id) => Ok(Some(id)),
+            None => Ok(self.0.stream_entry(&ident::blob(&BlobDigest::new(digest.clone()))?)?),
+        }
+    }
+}
+
+impl Source for Other {
+    fn describe(&self) -> String {
+        format!("the repository {}", self.0.path().display())
+    }
+
+    fn root(&self) -> Result<Root, Error> {
+        Err(Error::NotFound(self.describe()))
+    }
+
+    fn manifest(&self, _platform: &Platform) -> Result<Chosen, Error> {
+        Err(Error::NotFound(self.describe()))
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let digest = digest_of(descriptor)?;
+        let missing = || Error::BlobMissing { digest: digest.clone(), place: self.describe() };
+        let id = self.stream(&digest)?.ok_or_else(missing)?;
+        let stream = self.0.open_stream(&id)?;
+        if !matches!(
+            stream.content_type(),
+            ContentType::OCI_LAYER | ContentType::OCI_BLOB | ContentType::NONE
+        ) {
+            return Err(missing());
+        }
+        let chunks = stream.into_chunks().map_err(|source| Error::stream(&digest, source))?;
+        Ok(Box::new(Replaying { repo: &self.0, chunks, inline: Vec::new(), taken: 0, object: None }))
+    }
+}
+
+/// The original bytes of a stream, read.
+struct Replaying<'a> {
+    repo: &'a Repository,
+    chunks: IntoChunks<File>,
+    /// The piece at hand, and how much of it was taken.
+    inline: Vec<u8>,
+    taken: usize,
+    object: Option<File>,
+}
+
+impl Read for Replaying<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if let Some(object) = &mut self.object {
+                match object.read(buffer)? {
+                    0 => self.object = None,
+                    read => return Ok(read),
+                }
+            }
+            let rest = self.inline.get(self.taken..).unwrap_or_default();
+            if !rest.is_empty() {
+                let count = rest.len().min(buffer.len());
+                if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                self.taken += count;
+                return Ok(count);
+            }
+            match self.chunks.next_chunk().map_err(io::Error::other)? {
+                None => return Ok(0),
+                Some(Chunk::Inline(bytes)) => {
+                    self.inline.clear();
+                    self.inline.extend_from_slice(bytes);
+                    self.taken = 0;
+                }
+                Some(Chunk::External(id)) => {
+                    let object = self.repo.open_object(&id).map_err(io::Error::other)?;
+                    self.object = Some(File::from(object));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Where contents come from: another reference, another repository, a copy of a blob, a registry.
+
+use composefs::digest::Algorithm;
+use composefs_oci::{
+    pull::{Platforms, PullOptions},
+    repair::{RepairOptions, Sources},
+};
+use composefs_testkit::{
+    images::{Compression, Image},
+    registry::{Registry, RegistryOptions},
+};
+
+use crate::lab::{CONFIG, FILE, HARMS, Harm, LAYER, Lab, MANIFEST, harm, layer, nothing, open, three_layers};
+
+#[test]
+fn another_image_that_shares_the_layer() {
+    let mut lab = Lab::new();
+    let layers = three_layers();
+    let pulled = lab.pull("x", &Image::new(layers.clone()));
+    let whole = lab.state();
+    lab.layout.image("other", &Image::new([layers[0].clone(), layer(9, 900, Compression::Gzip)]));
+    let from = lab.layout.reference("other").parse().unwrap();
+    let sources = Sources::new(&open).from(Some(from)).noted(false);
+    for (what, path) in lab.parts(&pulled, "x", &layers[0]) {
+        if ![FILE, LAYER].contains(&what) {
+            continue;
+        }
+        for how in HARMS {
+            harm(&path, how);
+            let report = lab.repair(&sources, &RepairOptions::default());
+            assert!(report.is_ok(), "{what} {how:?}: {report:?}");
+            assert!(lab.state() == whole, "{what} {how:?}");
+        }
+    }
+    lab.clean();
+}
+
+#[test]
+fn a_repository_of_another_algorithm() {
+    let mut lab = Lab::new();
+    let layers = three_layers();
+    let pulled = lab.pull("x", &Image::new(layers.clone()));
+    let whole = lab.state();
+    lab.make("other", Algorithm::Sha512);
+    lab.pull_into("other", "x", PullOptions::default());
+    let other = lab.open("other");
+    let sources = Sources::new(&nothing).repository(Some(other)).noted(false);
+    for (what, path) in lab.parts(&pulled, "x", &layers[0]) {
+        for how in HARMS {
+            if harm(&path, how) {
+                let report = lab.repair(&sources, &RepairOptions::default());
+                assert!(report.is_ok(), "{what} {how:?}: {report:?}");
+                assert!(lab.state() == whole, "{what} {how:?}");
+            }
+        }
+    }
+    lab.clean();
+}
+
+#[test]
+fn the_copy_of_a_blob() {
+    let mut lab = Lab::new();
+    let layers = three_layers();
+    let image = Image::new(layers.clone());
+    let here = lab.layout.image("x", &image);
+    // An index, one of whose images for elsewhere has the same layers.
+    let there = Image::new(layers.clone()).platform("s390x", None);
+    let there = lab.layout.image("there", &there);
+    lab.layout.index("both", &[here, there]);
+    let pulled = lab.pull_into("repo", "both", PullOptions::default().platforms(Platforms::All));
+    let whole = lab.state();
+    let sources = Sources::new(&nothing);
+    for (what, path) in lab.parts(&pulled, "both", &layers[0]) {
+        if ![FILE, LAYER].contains(&what) {
+            continue;
+        }
+        for how in HARMS {
+            harm(&path, how);
+            let report = lab.repair(&sources, &RepairOptions::default());
+            assert!(report.is_ok(), "{what} {how:?}: {report:?}");
+            assert!(lab.state() == whole, "{what} {how:?}");
+        }
+    }
+    lab.clean();
+}
+
+#[test]
+fn a_registry_whose_tag_has_moved() {
+    let registry = Registry::start(RegistryOptions::default());
+    let layers = three_layers();
+    registry.add_image("team/app", "v1", &Image::new(layers.clone()));
+    let lab = Lab::new();
+    let reference: composefs_oci::reference::Reference = registry.reference("team/app:v1").parse().unwrap();
+    let options = PullOptions::default().tag("x").origin(Some(reference.clone()));
+    let pulled = composefs_oci::pull::pull(
+        &lab.writer(),
+        open(&reference).unwrap().as_ref(),
+        &options,
+        &composefs::progress::Silent,
+    )
+    .unwrap();
+    let whole = lab.state();
+    registry.add_image("team/app", "v1", &Image::new([layer(7, 700, Compression::Gzip)]));
+    for (what, path) in lab.parts(&pulled, "x", &layers[1]) {
+        if ![FILE, LAYER, CONFIG, MANIFEST].contains(&what) {
+            continue;
+        }
+        harm(&path, Harm::Flip);
+        registry.forget_requests();
+        let report = lab.repair(&Sources::new(&open), &RepairOptions::default());
+        assert!(report.is_ok(), "{what}: {report:?}");
+        assert!(lab.state() == whole, "{what}");
+        // Only the layer that is needed comes.
+        for other in [&layers[0], &layers[2]] {
+            assert_eq!(registry.sent_bytes(&other.digest), 0, "{what}");
+        }
+    }
+    lab.clean();
+}
+
+#[test]
+fn a_source_that_is_damaged_itself_changes_nothing() {
+    let mut lab = Lab::new();
+    let layers = three_layers();
+    let pulled = lab.pull("x", &Image::new(layers.clone()));
+    let (_, file) = lab.parts(&pulled, "x", &layers[0]).remove(0);
+    harm(&file, Harm::Flip);
+    let harmed = lab.state();
+    let blob = std::fs::read(lab.layout.blob_path(&layers[0].digest)).unwrap();
+    lab.layout.damage(&layers[0].digest, |bytes| {
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+    });
+    let report = lab.repair(&Sources::new(&open), &RepairOptions::default());
+    assert!(!report.is_ok());
+    assert!(format!("{report:?}").contains(&layers[0].digest), "{report:?}");
+    let now = lab.state();
+    assert!(harmed.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "{report:?}");
+    std::fs::write(lab.layout.blob_path(&layers[0].digest), blob).unwrap();
+    assert!(lab.repair(&Sources::new(&open), &RepairOptions::default()).is_ok());
+    lab.clean();
+}
