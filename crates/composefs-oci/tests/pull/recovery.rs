@@ -16,6 +16,10 @@ fn snapshot(directory: &Path) -> BTreeMap<String, (u64, SystemTime)> {
         for entry in std::fs::read_dir(at).unwrap() {
             let entry = entry.unwrap();
             let metadata = entry.path().symlink_metadata().unwrap();
+            // When an image was last used is noted beside the repository, and is meant to change.
+            if entry.path().ends_with(".cfs") {
+                continue;
+            }
             files.insert(entry.path().display().to_string(), (metadata.ino(), metadata.modified().unwrap()));
             if metadata.is_dir() {
                 pending.push(entry.path());
