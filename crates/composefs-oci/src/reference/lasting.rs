@@ -60,7 +60,7 @@ mod tests {
             ("oci:./app:v1", "oci:/base/./app:v1"),
             ("oci-archive:app.tar", "oci-archive:/base/app.tar"),
             ("dir:/x", "dir:/x"),
-            ("docker-archive:x.tar:a:b", "docker-archive:/base/x.tar:a:b"),
+            ("docker-archive:x.tar:a:b", "docker-archive:/base/x.tar:docker.io/library/a:b"),
             ("docker://debian", "docker://docker.io/library/debian:latest"),
             ("debian:12", "debian:12"),
         ] {
