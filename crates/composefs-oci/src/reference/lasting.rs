@@ -61,6 +61,7 @@ mod tests {
             ("oci-archive:app.tar", "oci-archive:/base/app.tar"),
             ("dir:/x", "dir:/x"),
             ("docker-archive:x.tar:a:b", "docker-archive:/base/x.tar:docker.io/library/a:b"),
+            #[cfg(feature = "registry")]
             ("docker://debian", "docker://docker.io/library/debian:latest"),
             ("debian:12", "debian:12"),
         ] {
