@@ -26,7 +26,10 @@ impl Reference {
             other => other.clone(),
         };
         let text = lasting.to_string();
-        let stays = text.parse().is_ok_and(|parsed: Self| parsed == lasting);
+        let is_registry = matches!(lasting, Self::Registry(_));
+        // A registry's name is told apart by how it was written, too, which changes nothing about what it means.
+        let same = |parsed: Self| parsed == lasting || (is_registry && parsed.to_string() == text);
+        let stays = text.parse().is_ok_and(same);
         (stays && !text.contains(char::is_control)).then_some(lasting)
     }
 
