@@ -3,13 +3,13 @@
 //! A medium that waits is read without the repository's lock. Once the lock is held again, everything the image will
 //! name is looked for: whatever collector was here, and whether it came to its end. What went is fetched again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use composefs::{
     digest::ObjectId,
     name::StreamName,
     progress::Event,
-    repo::{Commit, IngestStats},
+    repo::{Commit, IngestStats, Writer},
 };
 
 use crate::{error::Error, stored::StoredImage};
@@ -94,14 +94,16 @@ fn once(
 fn look_again(context: &Context<'_>, plan: &mut PullPlan, fetched: &mut Fetched) -> Result<bool, Error> {
     let Context { writer, source, options, observer, session, .. } = *context;
     let mut all_here = true;
+    // Most of what came is a layer of the plan, and looking at one is looking at all its objects.
+    let mut whole = BTreeSet::new();
     let native = fetched.streams.iter().map(|stream| Some(*stream)).chain(std::iter::repeat(None));
     for (layer, stream) in plan.layers.iter_mut().zip(native) {
-        all_here &= layer.settle(writer, stream)?;
+        all_here &= layer.settle(writer, stream, &mut whole)?;
     }
     if let Some(index) = &mut plan.index {
         for layer in index.layers_mut() {
             let stream = fetched.foreign.get(&layer.name).copied();
-            all_here &= layer.settle(writer, stream)?;
+            all_here &= layer.settle(writer, stream, &mut whole)?;
         }
         if !index.still_holds(writer)? {
             plan.index = platforms::plan(
@@ -122,13 +124,13 @@ fn look_again(context: &Context<'_>, plan: &mut PullPlan, fetched: &mut Fetched)
         all_here &= plan.whole.is_some();
     }
     // What went gets no entry; what comes again is named again.
-    let mut whole = Fresh::new();
+    let mut fresh = Fresh::new();
     for (name, id) in fetched.fresh.drain(..) {
-        if present::is_whole(writer, &id)? {
-            whole.push((name, id));
+        if whole.contains(&id) || present::is_whole(writer, &id)? {
+            fresh.push((name, id));
         }
     }
-    fetched.fresh = whole;
+    fetched.fresh = fresh;
     Ok(all_here)
 }
 
@@ -138,13 +140,21 @@ impl PlannedLayer {
     }
 
     /// Makes sure that the layer is here: as the stream that came, or as it was found before. Tells whether it is.
-    fn settle(&mut self, writer: &composefs::repo::Writer, came: Option<ObjectId>) -> Result<bool, Error> {
+    fn settle(
+        &mut self,
+        writer: &Writer,
+        came: Option<ObjectId>,
+        whole: &mut BTreeSet<ObjectId>,
+    ) -> Result<bool, Error> {
         let stream = match self.state {
             LayerState::Here(found) => Some(came.unwrap_or(found)),
             _ => came,
         };
         match stream {
-            Some(stream) if present::is_whole(writer, &stream)? => self.state = LayerState::Here(stream),
+            Some(stream) if whole.contains(&stream) || present::is_whole(writer, &stream)? => {
+                whole.insert(stream);
+                self.state = LayerState::Here(stream);
+            }
             _ => self.look_again(writer)?,
         }
         Ok(self.is_here())

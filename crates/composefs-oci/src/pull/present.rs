@@ -1,10 +1,12 @@
 //! What is here already costs a look, not a pull.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use composefs::{
     digest::ObjectId,
     erofs::FormatVersion,
     name::StreamName,
-    repo::{IngestStats, Repository},
+    repo::{IngestStats, Repository, fan_out},
     splitstream::ContentType,
 };
 
@@ -86,13 +88,23 @@ pub(super) fn image_is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, E
     }
 }
 
+/// So many objects are looked for at a time, on all processors: a thread for fewer would cost more than it saves.
+const TOGETHER: usize = 1024;
+
 fn has_all(repo: &Repository, objects: impl Iterator<Item = ObjectId>) -> Result<bool, Error> {
-    for object in objects {
-        if !repo.has_object(&object)? {
-            return Ok(false);
+    let objects: Vec<ObjectId> = objects.collect();
+    let parts: Vec<&[ObjectId]> = objects.chunks(TOGETHER).collect();
+    let all = AtomicBool::new(true);
+    fan_out::each(&parts, fan_out::processors(), |part| {
+        for object in *part {
+            if !all.load(Ordering::Relaxed) || !repo.has_object(object)? {
+                all.store(false, Ordering::Relaxed);
+                break;
+            }
         }
-    }
-    Ok(true)
+        Ok(())
+    })?;
+    Ok(all.into_inner())
 }
 
 /// The images of every format of the repository; `None` if one is missing that is wanted, or that the config names.
