@@ -176,22 +176,12 @@ impl RepairPlan<'_> {
         for (donor, planned) in groups {
             let nowhere = Nowhere;
             let source = donor.and_then(|donor| self.donors.source(donor)).unwrap_or(&nowhere);
-            let mut commit = writer.begin();
             let context = Context { writer, session: &session, source, options: &options, observer };
-            match layers::import(&context, &planned, Fresh::new(), &mut commit) {
-                Ok(imported) => {
-                    layers::register(&mut commit, &imported.fresh);
-                    commit.checkpoint()?;
-                    for id in imported.streams {
-                        note_imported(writer, &id, report, &mut good)?;
-                    }
-                }
-                Err(error @ Error::Cancelled { .. }) => return Err(error),
-                Err(Error::Repository(error)) => return Err(error.into()),
+            match import_layers(&context, &planned, report, &mut good) {
+                Ok(()) => {}
+                Err(error @ (Error::Cancelled { .. } | Error::Repository(_))) => return Err(error),
                 // One that cannot be had is no reason to do without the others.
-                Err(_) => {
-                    good.extend(import_singly(&context, &planned, report, left)?);
-                }
+                Err(_) => good.extend(import_singly(&context, &planned, report, left)?),
             }
         }
         good.iter().for_each(|id| self.damage.mended(id));
@@ -279,6 +269,23 @@ impl RepairPlan<'_> {
     }
 }
 
+/// Imports layers and names them; some may have got their names when another fails.
+fn import_layers(
+    context: &Context<'_>,
+    planned: &[PlannedLayer],
+    report: &mut RepairReport,
+    good: &mut Vec<ObjectId>,
+) -> Result<(), Error> {
+    let mut commit = context.writer.begin();
+    let imported = layers::import(context, planned, Fresh::new(), &mut commit)?;
+    layers::register(&mut commit, &imported.fresh);
+    commit.checkpoint()?;
+    for id in imported.streams {
+        note_imported(context.writer, &id, report, good)?;
+    }
+    Ok(())
+}
+
 /// Imports layers one after the other, each for itself.
 fn import_singly(
     context: &Context<'_>,
@@ -294,17 +301,9 @@ fn import_singly(
             note_imported(writer, &id, report, &mut good)?;
             continue;
         }
-        let mut commit = writer.begin();
-        match layers::import(context, std::slice::from_ref(layer), Fresh::new(), &mut commit) {
-            Ok(imported) => {
-                layers::register(&mut commit, &imported.fresh);
-                commit.checkpoint()?;
-                for id in imported.streams {
-                    note_imported(writer, &id, report, &mut good)?;
-                }
-            }
-            Err(error @ Error::Cancelled { .. }) => return Err(error),
-            Err(Error::Repository(error)) => return Err(error.into()),
+        match import_layers(context, std::slice::from_ref(layer), report, &mut good) {
+            Ok(()) => {}
+            Err(error @ (Error::Cancelled { .. } | Error::Repository(_))) => return Err(error),
             Err(error) => {
                 left.push(Left::new(format!("streams/{}", layer.name()), chain(&error), FROM));
             }
@@ -368,12 +367,14 @@ fn discard(
             }
         }
     }
+    let needed: BTreeSet<ObjectId> = known.iter().flat_map(|(_, needs)| needs).copied().collect();
+    let missing: BTreeSet<ObjectId> =
+        needed.into_iter().filter(|object| !repo.has_object(object).unwrap_or(true)).collect();
     // What needs something useless is so itself, and so on.
     loop {
         let before = useless.len();
         for (id, needs) in &known {
-            let lacks =
-                |object: &ObjectId| useless.contains(object) || !repo.has_object(object).unwrap_or(true);
+            let lacks = |object: &ObjectId| useless.contains(object) || missing.contains(object);
             if !useless.contains(id) && needs.iter().any(lacks) {
                 useless.insert(*id);
             }
