@@ -7,7 +7,7 @@ use composefs::{
     digest::Algorithm,
     erofs::FormatVersion,
     progress::Observer,
-    repo::{ErofsFormats, InitOptions, OpenOptions, Repository, Writer},
+    repo::{ErofsFormats, InitOptions, OpenOptions, Repository, Writer, fan_out},
 };
 use composefs_tar::Mode;
 use rustix::fs::CWD;
@@ -165,9 +165,7 @@ impl App {
     }
 
     pub(crate) fn jobs(&self) -> usize {
-        self.global
-            .jobs
-            .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+        self.global.jobs.map_or_else(fan_out::processors, usize::from)
     }
 
     pub(crate) fn observer(&self) -> Box<dyn Observer> {

@@ -21,7 +21,7 @@ pub use apply::RepairReport;
 pub use donor::{Open, Sources};
 pub use plan::{Action, Left, RepairPlan, RepairStep};
 
-use composefs::progress::Cancel;
+use composefs::{progress::Cancel, repo::fan_out};
 use composefs_tar::Mode;
 
 use crate::{find::Name, model::platform::Platform};
@@ -49,7 +49,7 @@ impl Default for RepairOptions {
         Self {
             names: Vec::new(),
             deep: false,
-            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            jobs: fan_out::processors(),
             mode: Mode::Lenient,
             platform: Platform::native(),
             cancel: Cancel::default(),

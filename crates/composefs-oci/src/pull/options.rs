@@ -1,6 +1,6 @@
 //! How an image is pulled.
 
-use composefs::{erofs::FormatVersion, progress::Cancel, repo::Repository};
+use composefs::{erofs::FormatVersion, progress::Cancel, repo::{Repository, fan_out}};
 use composefs_tar::Mode;
 
 use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform, reference::Reference};
@@ -76,7 +76,7 @@ impl Default for PullOptions {
             platform: Platform::native(),
             platforms: Platforms::One,
             mode: Mode::Lenient,
-            jobs: std::thread::available_parallelism().map_or(1, usize::from).min(JOBS_MAX),
+            jobs: fan_out::processors().min(JOBS_MAX),
             image: ImageBuild::Build,
             expected: None,
             formats: Vec::new(),

@@ -19,13 +19,13 @@ pub use finding::{ContentDigest, Fault, Finding, Level, Reason};
 pub use remedy::Remedy;
 pub use subject::Subject;
 
-use std::{collections::HashSet, num::NonZero};
+use std::collections::HashSet;
 
 use deep::Seen;
 use work::Work;
 
 use super::{
-    Meta, Origin, Repository, layout,
+    Meta, Origin, Repository, fan_out, layout,
     meta::{MetaError, SIZE_MAX},
 };
 use crate::{
@@ -52,8 +52,12 @@ pub struct CheckOptions {
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { metadata_only: false, deep: false, threads, cancel: Cancel::default() }
+        Self {
+            metadata_only: false,
+            deep: false,
+            threads: fan_out::processors(),
+            cancel: Cancel::default(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::Writer;
+use super::{Writer, fan_out};
 use crate::{
     digest::ObjectId,
     error::{Error, Result, Step},
@@ -119,7 +119,7 @@ pub struct PoolOptions {
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = fan_out::processors();
         Self { threads, queue_per_thread: 4 }
     }
 }
