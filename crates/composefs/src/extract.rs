@@ -27,7 +27,7 @@ use rustix::{
 use crate::{
     disk::beneath,
     error::{self, Error, Result},
-    filetree::{Entries, FileTree, InodeId, InodeKind, Name, resolve::Resolved},
+    filetree::{Entries, FileTree, InodeId, InodeKind, Name, inode::major_minor, resolve::Resolved},
     progress::{Cancel, Event, Observer},
     repo::Repository,
 };
@@ -247,7 +247,8 @@ impl<'a> Extract<'a> {
     fn leaf(&mut self, directory: BorrowedFd<'_>, name: &[u8], inode: InodeId, path: &[u8]) -> Result<()> {
         let inode = self.tree.inode(inode);
         let device = |kind, number: u32| {
-            let number = rustix::fs::makedev(number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+            let (major, minor) = major_minor(number);
+            let number = rustix::fs::makedev(major, minor);
             mknodat(directory, name, kind, PRIVATE, number)
         };
         let made = match &inode.kind {

@@ -40,7 +40,7 @@ impl DumpFiles {
                 writeln!(out, "{path} {}", backing(&tree, inode, path)?)?;
                 continue;
             }
-            list(&tree, inode, path.clone(), &counts, &mut out)?;
+            list(&tree, inode, path, &counts, &mut out)?;
         }
         out.flush()?;
         Ok(())
@@ -51,13 +51,12 @@ impl DumpFiles {
 fn list(
     tree: &FileTree,
     inode: InodeId,
-    path: String,
+    path: &str,
     counts: &[u32],
     out: &mut dyn std::io::Write,
 ) -> anyhow::Result<()> {
     let mut first: HashMap<InodeId, Vec<u8>> = HashMap::new();
-    let mut pending = vec![(path.into_bytes(), inode)];
-    while let Some((path, inode)) = pending.pop() {
+    for (path, inode) in tree.paths(path.as_bytes(), inode) {
         if let Some(target) = first.get(&inode) {
             writeln!(
                 out,
@@ -66,24 +65,8 @@ fn list(
             )?;
             continue;
         }
-        let children: Vec<_> = tree.entries(inode).into_iter().flatten().collect();
-        let nlink = match &tree.inode(inode).kind {
-            InodeKind::Directory(_) => {
-                let below = children.iter().filter(|(_, child)| tree.inode(**child).kind.is_directory());
-                u32::try_from(below.count()).unwrap_or(u32::MAX).saturating_add(2)
-            }
-            _ => counts.get(inode.index()).copied().unwrap_or(1),
-        };
+        let nlink = tree.link_count(inode, counts);
         writeln!(out, "{}", Line::new(path.as_slice(), tree.inode(inode), nlink))?;
-        // The last one pushed comes first.
-        for (name, child) in children.into_iter().rev() {
-            let mut below = path.clone();
-            if below.last() != Some(&b'/') {
-                below.push(b'/');
-            }
-            below.extend_from_slice(name.as_bytes());
-            pending.push((below, *child));
-        }
         first.insert(inode, path);
     }
     Ok(())

@@ -1,6 +1,10 @@
 //! How an image is pulled.
 
-use composefs::{erofs::FormatVersion, progress::Cancel, repo::{Repository, fan_out}};
+use composefs::{
+    erofs::FormatVersion,
+    progress::Cancel,
+    repo::{Repository, fan_out},
+};
 use composefs_tar::Mode;
 
 use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform, reference::Reference};

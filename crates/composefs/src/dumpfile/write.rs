@@ -36,15 +36,11 @@ pub fn write(tree: &FileTree, out: &mut dyn io::Write) -> io::Result<()> {
             }
         }
         let inode = tree.inode(step.inode);
-        let nlink = match tree.entries(step.inode) {
-            Some(entries) => {
-                // The root's own path is empty in front of its children.
-                ends.push(if step.name.is_none() { 0 } else { path.len() });
-                let directories = entries.values().filter(|&&id| tree.inode(id).kind.is_directory()).count();
-                u32::try_from(directories).unwrap_or(u32::MAX).saturating_add(2)
-            }
-            None => counts.get(step.inode.index()).copied().unwrap_or(1),
-        };
+        if inode.kind.is_directory() {
+            // The root's own path is empty in front of its children.
+            ends.push(if step.name.is_none() { 0 } else { path.len() });
+        }
+        let nlink = tree.link_count(step.inode, &counts);
         let first = if nlink > 1 && !inode.kind.is_directory() { first_paths.get(&step.inode) } else { None };
         if let Some(first) = first {
             HardlinkLine { path: Cow::Borrowed(&path), target: Cow::Borrowed(first) }.append_to(&mut buffer);

@@ -16,7 +16,7 @@ use super::{PRIVATE, staging::TOP};
 use crate::{
     disk::beneath,
     error::{self, Error, Result},
-    filetree::{Entries, InodeId, Name},
+    filetree::{Entries, InodeId, Name, walk::join},
 };
 
 /// The directories of a path that are kept open: a deep tree must not need as many descriptors.
@@ -129,12 +129,7 @@ impl<'a> Way<'a> {
 
     /// The path in the image of a name where the walk stands.
     pub(super) fn path_of(&self, name: &Name) -> Vec<u8> {
-        let mut path = self.path();
-        if path != b"/" {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name.as_bytes());
-        path
+        join(&self.path(), name)
     }
 
     /// Makes a further name, where the walk stands, of a file that has been made.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{FileTree, InodeId, InodeKind, Name, Stat};
+use super::{FileTree, InodeId, InodeKind, Name, Stat, walk::join};
 
 /// What is different about a path that both trees have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,27 +108,27 @@ pub fn diff<E>(
             (None, Some(new)) => found(shown, Difference::Added(new))?,
             (None, None) => {}
         }
-        let below = |tree: &FileTree, inode: Option<InodeId>| -> Vec<(Name, InodeId)> {
-            let entries = inode.and_then(|inode| tree.entries(inode));
-            entries.into_iter().flatten().map(|(name, inode)| (name.clone(), *inode)).collect()
-        };
         let children = merged(below(a, old), below(b, new));
         // The last one pushed comes first.
-        pending.extend(children.into_iter().rev().map(|(name, old, new)| {
-            let mut path = path.clone();
-            path.push(b'/');
-            path.extend_from_slice(name.as_bytes());
-            (path, old, new)
-        }));
+        pending.extend(children.into_iter().rev().map(|(name, old, new)| (join(&path, name), old, new)));
     }
     Ok(())
 }
 
-type Pair = (Name, Option<InodeId>, Option<InodeId>);
+/// What is in a directory; nothing for anything else.
+fn below(tree: &FileTree, inode: Option<InodeId>) -> impl Iterator<Item = (&Name, InodeId)> {
+    let entries = inode.and_then(|inode| tree.entries(inode)).into_iter().flatten();
+    entries.map(|(name, inode)| (name, *inode))
+}
+
+type Pair<'t> = (&'t Name, Option<InodeId>, Option<InodeId>);
 
 /// Two sorted lists of names as one.
-fn merged(a: Vec<(Name, InodeId)>, b: Vec<(Name, InodeId)>) -> Vec<Pair> {
-    let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
+fn merged<'t>(
+    a: impl Iterator<Item = (&'t Name, InodeId)>,
+    b: impl Iterator<Item = (&'t Name, InodeId)>,
+) -> Vec<Pair<'t>> {
+    let (mut a, mut b) = (a.peekable(), b.peekable());
     let mut both = Vec::new();
     loop {
         let order = match (a.peek(), b.peek()) {
@@ -139,9 +139,8 @@ fn merged(a: Vec<(Name, InodeId)>, b: Vec<(Name, InodeId)>) -> Vec<Pair> {
         };
         let old = if order.is_le() { a.next() } else { None };
         let new = if order.is_ge() { b.next() } else { None };
-        let ids = (old.as_ref().map(|(_, id)| *id), new.as_ref().map(|(_, id)| *id));
         if let Some((name, _)) = old.or(new) {
-            both.push((name, ids.0, ids.1));
+            both.push((name, old.map(|(_, id)| id), new.map(|(_, id)| id)));
         }
     }
 }

@@ -268,6 +268,12 @@ pub const fn device_number(major: u64, minor: u64) -> Option<u32> {
     Some((minor & 0xff | major << 8 | (minor & !0xff) << 12) as u32)
 }
 
+/// Takes a device number apart: major and minor; the opposite of [`device_number`].
+#[must_use]
+pub const fn major_minor(device: u32) -> (u32, u32) {
+    (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00)
+}
+
 /// Metadata and kind of one inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inode {

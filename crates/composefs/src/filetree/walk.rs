@@ -1,4 +1,4 @@
-//! Walks through a tree: depth first and breadth first, and the number of names each inode has.
+//! Walks through a tree: depth first and breadth first, with paths, and the number of names and links each inode has.
 
 use super::{FileTree, InodeId, Name};
 
@@ -52,6 +52,38 @@ impl<'a> Iterator for DepthFirst<'a> {
     }
 }
 
+/// Paths and what has them; from [`FileTree::paths`].
+#[derive(Debug)]
+pub struct Paths<'a> {
+    tree: &'a FileTree,
+    /// The next one last.
+    pending: Vec<(Vec<u8>, InodeId)>,
+}
+
+impl Iterator for Paths<'_> {
+    type Item = (Vec<u8>, InodeId);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (path, inode) = self.pending.pop()?;
+        let entries = self.tree.entries(inode).into_iter().flatten().rev();
+        self.pending.extend(entries.map(|(name, child)| (join(&path, name), *child)));
+        Some((path, inode))
+    }
+}
+
+/// Returns the path of a name in a directory. The root is `/` or nothing.
+#[must_use]
+pub fn join(directory: &[u8], name: &Name) -> Vec<u8> {
+    let mut path =
+        Vec::with_capacity(directory.len().saturating_add(1).saturating_add(name.as_bytes().len()));
+    path.extend_from_slice(directory);
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.as_bytes());
+    path
+}
+
 impl FileTree {
     /// Walks all names depth first, the root first.
     #[must_use]
@@ -69,5 +101,24 @@ impl FileTree {
             }
         }
         counts
+    }
+
+    /// Returns an inode's link count as a file system tells it: a directory's subdirectories and two, else its names,
+    /// which `counts` of [`FileTree::name_counts`] has.
+    #[must_use]
+    pub fn link_count(&self, inode: InodeId, counts: &[u32]) -> u32 {
+        match self.entries(inode) {
+            Some(entries) => {
+                let directories = entries.values().filter(|id| self.inode(**id).kind.is_directory()).count();
+                u32::try_from(directories).unwrap_or(u32::MAX).saturating_add(2)
+            }
+            None => counts.get(inode.index()).copied().unwrap_or(1),
+        }
+    }
+
+    /// Walks depth first through an inode, which has this path, and all below it, names in byte order.
+    #[must_use]
+    pub fn paths(&self, path: &[u8], inode: InodeId) -> Paths<'_> {
+        Paths { tree: self, pending: vec![(path.to_vec(), inode)] }
     }
 }

@@ -52,12 +52,7 @@ pub struct CheckOptions {
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self {
-            metadata_only: false,
-            deep: false,
-            threads: fan_out::processors(),
-            cancel: Cancel::default(),
-        }
+        Self { metadata_only: false, deep: false, threads: fan_out::processors(), cancel: Cancel::default() }
     }
 }
 

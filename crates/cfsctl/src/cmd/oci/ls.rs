@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io::Write as _};
 
 use clap::Args;
-use composefs::filetree::{FileTree, InodeId, InodeKind, resolve::LastLink};
+use composefs::filetree::{FileTree, InodeId, InodeKind, inode::major_minor, resolve::LastLink, walk::join};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -70,16 +70,9 @@ impl Ls {
         let found = self.args.resolve(&tree, &self.path, LastLink::Keep)?;
         let at = found.path();
         let listed = list(&tree, &at, found.inode, self.recursive);
-        let links = tree.name_counts();
+        let counts = tree.name_counts();
         let entry = |(path, inode): &(Vec<u8>, InodeId)| {
-            let links = match tree.entries(*inode) {
-                Some(entries) => {
-                    let below = entries.values().filter(|below| tree.inode(**below).kind.is_directory());
-                    u32::try_from(below.count()).unwrap_or(u32::MAX).saturating_add(2)
-                }
-                None => links.get(inode.index()).copied().unwrap_or(1),
-            };
-            describe(&tree, path, *inode, links)
+            describe(&tree, path, *inode, tree.link_count(*inode, &counts))
         };
         if self.json {
             let entries = listed.iter().map(entry).collect();
@@ -109,35 +102,17 @@ impl Ls {
 
 /// What is listed, in byte order: a directory's names, with all that is below if `recursive`, or the file itself.
 fn list(tree: &FileTree, at: &[u8], inode: InodeId, recursive: bool) -> Vec<(Vec<u8>, InodeId)> {
-    let Some(_) = tree.entries(inode) else { return vec![(at.to_vec(), inode)] };
-    let below = |path: &[u8], inode| {
-        let entries = tree.entries(inode).into_iter().flatten().rev();
-        let children: Vec<_> = entries
-            .map(|(name, child)| {
-                let mut path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
-                path.push(b'/');
-                path.extend_from_slice(name.as_bytes());
-                (path, *child)
-            })
-            .collect();
-        children
-    };
-    let mut pending = below(at, inode);
-    let mut listed = Vec::new();
-    while let Some((path, inode)) = pending.pop() {
-        if recursive {
-            pending.extend(below(&path, inode));
-        }
-        listed.push((path, inode));
+    match tree.entries(inode) {
+        None => vec![(at.to_vec(), inode)],
+        Some(_) if recursive => tree.paths(at, inode).skip(1).collect(),
+        Some(entries) => entries.iter().map(|(name, child)| (join(at, name), *child)).collect(),
     }
-    listed
 }
 
 fn describe(tree: &FileTree, path: &[u8], inode: InodeId, links: u32) -> Entry {
     let inode = tree.inode(inode);
     let text = |bytes: &[u8]| ui::path::show(bytes).into_owned();
     let (mut size, mut object, mut target, mut device) = (None, None, None, None);
-    let split = |number: u32| (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
     let kind = match &inode.kind {
         InodeKind::Directory(_) => "directory",
         InodeKind::Regular(file) => {
@@ -150,11 +125,11 @@ fn describe(tree: &FileTree, path: &[u8], inode: InodeId, links: u32) -> Entry {
             "symlink"
         }
         InodeKind::CharDevice(number) => {
-            device = Some(split(*number));
+            device = Some(major_minor(*number));
             "character-device"
         }
         InodeKind::BlockDevice(number) => {
-            device = Some(split(*number));
+            device = Some(major_minor(*number));
             "block-device"
         }
         InodeKind::Fifo => "fifo",
