@@ -237,6 +237,12 @@ pub enum Error {
         /// How.
         source: Box<ReadError>,
     },
+    /// The contents of a file in an image cannot be had.
+    #[error("{reason}")]
+    FileContents {
+        /// Why.
+        reason: String,
+    },
     /// `meta.json` cannot be used.
     #[error("{}", path.display())]
     Meta {

@@ -1,4 +1,4 @@
-//! Trees to stored images, and back.
+//! Trees to stored images, and back; and the contents of their files.
 
 use std::io::Write as _;
 
@@ -6,7 +6,7 @@ use crate::{
     digest::ObjectId,
     erofs::{self, FormatVersion, Image, ReadLimits, WriteOptions},
     error::{Error, Result},
-    filetree::FileTree,
+    filetree::{FileTree, Regular},
     repo::{Repository, Writer},
 };
 
@@ -50,4 +50,43 @@ pub fn tree(repo: &Repository, id: &ObjectId) -> Result<FileTree> {
     let wrap = |source| Error::Image { id: *id, source: Box::new(source) };
     let image = Image::open(&bytes, &ReadLimits::default()).map_err(wrap)?;
     erofs::to_tree(&image, repo.algorithm()).map_err(wrap)
+}
+
+/// Zeros are handed on in pieces of so many bytes.
+const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// Hands the contents of a tree's file on in pieces and returns their size. They are what the tree says if this
+/// returns; after an error what `take` was given is not to be used.
+///
+/// # Errors
+/// As [`Repository::copy_object`]; [`Error::FileContents`] for an object of another size than the tree says, or
+/// contents that are not in the store; what `take` gives.
+pub fn copy_contents<E: From<Error>>(
+    repo: &Repository,
+    file: &Regular,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, E> {
+    match file {
+        Regular::Inline(contents) => take(contents)?,
+        Regular::Sparse(size) => {
+            let mut left = *size;
+            while left > 0 {
+                let zeros = ZEROS.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(&ZEROS);
+                take(zeros)?;
+                left = left.saturating_sub(zeros.len() as u64);
+            }
+        }
+        Regular::External { id, size } | Regular::Unverified { id, size } => {
+            let copied = repo.copy_object(id, take)?;
+            if copied != *size {
+                let reason = format!("object {id} has {copied} bytes where the image says {size}");
+                return Err(Error::FileContents { reason }.into());
+            }
+        }
+        Regular::Redirect { path, .. } => {
+            let reason = format!("contents are outside the objects, at {}", path.escape_ascii());
+            return Err(Error::FileContents { reason }.into());
+        }
+    }
+    Ok(file.size())
 }

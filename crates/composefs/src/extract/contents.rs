@@ -11,6 +11,7 @@ use crate::{
     disk::beneath,
     error::{Error, Result, Step},
     filetree::Regular,
+    image::copy_contents,
     repo::Repository,
 };
 
@@ -28,18 +29,16 @@ pub(super) fn create(directory: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Res
 pub(super) fn write(repo: &Repository, file: &Regular, fd: &OwnedFd, path: &[u8]) -> Result<u64> {
     let mut output = Output { fd: fd.as_fd(), path, offset: 0 };
     match file {
-        Regular::Inline(contents) => output.push(contents)?,
+        // A hole, and nothing to look through for one.
         Regular::Sparse(size) => output.offset = *size,
-        Regular::External { id, size } | Regular::Unverified { id, size } => {
-            let copied = repo.copy_object(id, |bytes| output.push(bytes))?;
-            if copied != *size {
-                let reason = format!("object {id} has {copied} bytes where the image says {size}");
-                return Err(output.failed(reason));
-            }
-        }
-        Regular::Redirect { path: target, .. } => {
-            let reason = format!("contents are outside the objects, at {}", target.escape_ascii());
-            return Err(output.failed(reason));
+        file => {
+            copy_contents(repo, file, |bytes| output.push(bytes)).map_err(|error| match error {
+                Error::FileContents { reason } => {
+                    let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+                    Error::io(Step::Read, beneath::os(path))(source)
+                }
+                error => error,
+            })?;
         }
     }
     // After a hole at the end.
@@ -54,11 +53,6 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn failed(&self, reason: String) -> Error {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-        Error::io(Step::Read, beneath::os(self.path))(source)
-    }
-
     /// Writes what is not zeros, and goes on behind the rest.
     fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {

@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use composefs::{
     Error,
-    filetree::{InodeKind, Regular, resolve::LastLink},
+    filetree::{InodeKind, resolve::LastLink},
+    image::copy_contents,
 };
 
 use crate::{app::App, cmd::oci::tree_args::TreeArgs, ui};
@@ -35,18 +36,8 @@ impl Cat {
             let InodeKind::Regular(file) = &tree.inode(found.inode).kind else {
                 bail!("{path}: not a regular file");
             };
-            match file {
-                Regular::Inline(contents) => out.write_all(contents)?,
-                Regular::External { id, .. } | Regular::Unverified { id, .. } => {
-                    let mut write =
-                        |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Output { source });
-                    repo.copy_object(id, &mut write).with_context(|| path.clone())?;
-                }
-                Regular::Sparse(size) => {
-                    std::io::copy(&mut std::io::Read::take(std::io::repeat(0), *size), &mut out)?;
-                }
-                Regular::Redirect { .. } => bail!("{path}: its contents are not in the repository"),
-            }
+            let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Output { source });
+            copy_contents(&repo, file, &mut write).with_context(|| path.clone())?;
         }
         out.flush()?;
         Ok(())
