@@ -33,6 +33,9 @@ use super::{
     token::{Auth, Purpose},
 };
 
+/// The most challenges that one request answers.
+const CHALLENGES_MAX: usize = 4;
+
 /// How many places of blobs are remembered.
 const LOCATIONS_MAX: usize = 64;
 
@@ -251,28 +254,30 @@ impl Client {
         }
     }
 
-    /// Sends a request with what proves who we are, and answers a challenge once.
+    /// Sends a request with what proves who we are, and answers a challenge: once, and again only while others used
+    /// the same token and may have used it up.
     async fn authorized(&self, request: &Request, base: &Url) -> Result<Reply, Failure> {
         let host = host_and_port(base);
         let url = address(base, &request.path).ok_or_else(|| {
             self.subject(&request.asked, &host).senseless("what was asked makes no address there")
         })?;
-        let header = self.auth.header(&self.web, base, &request.purpose).await.map_err(Failure::later)?;
-        let mut sent = header.clone();
+        let purpose = &request.purpose;
+        let mut header = self.auth.header(&self.web, base, purpose).await.map_err(Failure::later)?;
         let mut reply = self.call(request, url.clone(), header.clone()).await?;
-        if reply.response.status() == StatusCode::UNAUTHORIZED && reply.home {
+        for round in 0..CHALLENGES_MAX {
+            let refused = reply.response.status() == StatusCode::UNAUTHORIZED && reply.home;
+            if !refused || (round > 0 && !self.auth.is_shared(purpose, header.as_ref()).await) {
+                break;
+            }
             let values = reply.response.headers().get_all(WWW_AUTHENTICATE);
             let challenge = challenge::best(values.iter().map(HeaderValue::as_bytes));
-            let answer =
-                self.auth.answer(&self.web, base, &request.purpose, challenge, header.as_ref()).await;
-            let answer = answer.map_err(Failure::later)?;
-            if answer.is_some() {
-                drain(reply.response).await;
-                sent = answer.clone();
-                reply = self.call(request, url, answer).await?;
-            }
+            let answer = self.auth.answer(&self.web, base, purpose, challenge, header.as_ref()).await;
+            let Some(answer) = answer.map_err(Failure::later)? else { break };
+            drain(reply.response).await;
+            header = Some(answer);
+            reply = self.call(request, url.clone(), header.clone()).await?;
         }
-        self.judged(request, reply, sent.as_ref()).await
+        self.judged(request, reply, header.as_ref()).await
     }
 
     async fn call(

@@ -83,11 +83,18 @@ struct State {
     header: HeaderValue,
     /// From when on it is not used any more.
     ends: Option<Instant>,
+    /// How often it was handed out.
+    handed: u64,
 }
 
 impl State {
     fn is_fresh(&self) -> bool {
         self.ends.is_none_or(|ends| Instant::now() < ends)
+    }
+
+    fn hand_out(&mut self) -> HeaderValue {
+        self.handed = self.handed.saturating_add(1);
+        self.header.clone()
     }
 }
 
@@ -117,13 +124,13 @@ impl Auth {
         purpose: &Purpose,
     ) -> Result<Option<HeaderValue>, Failure> {
         let mut states = self.states.lock().await;
-        let Some(state) = states.get(purpose) else { return Ok(None) };
+        let Some(state) = states.get_mut(purpose) else { return Ok(None) };
         if state.is_fresh() {
-            return Ok(Some(state.header.clone()));
+            return Ok(Some(state.hand_out()));
         }
         let challenge = state.challenge.clone();
-        let state = self.obtain(web, base, purpose, challenge).await?;
-        let header = state.as_ref().map(|state| state.header.clone());
+        let mut state = self.obtain(web, base, purpose, challenge).await?;
+        let header = state.as_mut().map(State::hand_out);
         match state {
             Some(state) => states.insert(purpose.clone(), state),
             None => states.remove(purpose),
@@ -142,18 +149,25 @@ impl Auth {
     ) -> Result<Option<HeaderValue>, Failure> {
         let mut states = self.states.lock().await;
         // Another request may have got a new one meanwhile.
-        if let Some(state) = states.get(purpose)
+        if let Some(state) = states.get_mut(purpose)
             && state.is_fresh()
             && Some(&state.header) != used
         {
-            return Ok(Some(state.header.clone()));
+            return Ok(Some(state.hand_out()));
         }
         let Some(challenge) = challenge else { return Ok(None) };
         let state = self.obtain(web, base, purpose, challenge).await?;
-        let Some(state) = state.filter(|state| Some(&state.header) != used) else { return Ok(None) };
-        let header = state.header.clone();
+        let Some(mut state) = state.filter(|state| Some(&state.header) != used) else { return Ok(None) };
+        let header = state.hand_out();
         states.insert(purpose.clone(), state);
         Ok(Some(header))
+    }
+
+    /// Tells whether others had a header, too, or have a newer one: a token may be good for few requests, or short a
+    /// time, and what is refused though it is nobody else's is no good.
+    pub(super) async fn is_shared(&self, purpose: &Purpose, used: Option<&HeaderValue>) -> bool {
+        let states = self.states.lock().await;
+        states.get(purpose).is_some_and(|state| state.handed > 1 || Some(&state.header) != used)
     }
 
     async fn login(&self) -> Result<Option<&Credentials>, Failure> {
@@ -190,14 +204,14 @@ impl Auth {
         let Challenge::Bearer { realm, service, scopes } = &challenge else {
             let Some(secret) = login.and_then(Credentials::authorization) else { return Ok(None) };
             let Some(header) = header_of(&secret) else { return Ok(None) };
-            return Ok(Some(State { challenge, header, ends: None }));
+            return Ok(Some(State { challenge, header, ends: None, handed: 0 }));
         };
         let scopes = purpose.scopes(&self.repository, scopes);
         let begin = Instant::now();
         let (header, life) = self.fetch(web, base, realm, service.as_deref(), &scopes, login).await?;
         // A tenth of its life is for the way and for clocks.
         let ends = begin.checked_add(life.mul_f64(0.9));
-        Ok(Some(State { challenge, header, ends }))
+        Ok(Some(State { challenge, header, ends, handed: 0 }))
     }
 
     /// Gets a token from the place that the registry named.
