@@ -53,7 +53,7 @@ pub fn tree(repo: &Repository, id: &ObjectId) -> Result<FileTree> {
 }
 
 /// Zeros are handed on in pieces of so many bytes.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Hands the contents of a tree's file on in pieces and returns their size. They are what the tree says if this
 /// returns; after an error what `take` was given is not to be used.
