@@ -43,6 +43,22 @@ pub fn project(relative: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize().unwrap().join(relative)
 }
 
+/// Checks that `main.rs` in a directory of the source tree declares every other file there as a module.
+///
+/// # Panics
+/// When it does not.
+pub fn no_module_is_forgotten(directory: &str) {
+    let here = project(directory);
+    let text = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+            assert!(text.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
+        }
+    }
+}
+
 /// Returns an error and its causes in one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -11,13 +11,5 @@ mod stalled;
 
 #[test]
 fn no_file_is_forgotten() {
-    let here = composefs_testkit::project("crates/cfsctl/tests/concurrency");
-    let text = std::fs::read_to_string(here.join("main.rs")).unwrap();
-    for entry in std::fs::read_dir(here).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        if name != "main" {
-            assert!(text.contains(&format!("\nmod {name};\n")), "main.rs lacks `mod {name};`");
-        }
-    }
+    composefs_testkit::no_module_is_forgotten("crates/cfsctl/tests/concurrency");
 }

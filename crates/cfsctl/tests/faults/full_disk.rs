@@ -7,7 +7,7 @@ use std::{
 };
 
 use composefs_testkit::{
-    Sandbox,
+    Output, Sandbox,
     images::{Compression, Image, Layer, Layout},
     peers, require,
     tars::TarBuilder,
@@ -82,18 +82,23 @@ fn image() -> Image {
     Image::new([Layer::new(many.finish(), Compression::Gzip), Layer::new(large, Compression::Zstd)])
 }
 
+/// Writes the image beside the disk and returns its reference.
+fn layout(sandbox: &Sandbox) -> String {
+    let mut layout = Layout::create(sandbox.path("layout"));
+    layout.image("one", &image());
+    layout.reference("one")
+}
+
+fn cfsctl(sandbox: &Sandbox, progress: &str, repo: &Path, arguments: &[&str]) -> Output {
+    sandbox.bare([&[progress, "--repo", repo.to_str().unwrap()], arguments].concat())
+}
+
 #[test]
 fn a_pull_onto_disks_of_fifty_sizes() {
     let sandbox = Sandbox::new(CFSCTL);
     let Some(disk) = Disk::or_skip(&sandbox, 1024) else { return };
-    let mut layout = Layout::create(sandbox.path("layout"));
-    layout.image("one", &image());
-    let reference = layout.reference("one");
-    let repo = disk.at.join("repo");
-    let cfsctl = |arguments: &[&str]| {
-        let global = ["--progress=none", "--repo", repo.to_str().unwrap()];
-        sandbox.bare([&global[..], arguments].concat())
-    };
+    let (reference, repo) = (layout(&sandbox), disk.at.join("repo"));
+    let cfsctl = |arguments: &[&str]| cfsctl(&sandbox, "--progress=none", &repo, arguments);
     // Most of these would be refused before they start.
     let pull = ["oci", "pull", "--no-space-check", &reference, "one"];
     let _ = cfsctl(&["init", "--insecure"]).success();
@@ -139,14 +144,8 @@ fn a_pull_onto_disks_of_fifty_sizes() {
 fn what_cannot_fit_is_refused() {
     let sandbox = Sandbox::new(CFSCTL);
     let Some(disk) = Disk::or_skip(&sandbox, 1024) else { return };
-    let mut layout = Layout::create(sandbox.path("layout"));
-    layout.image("one", &image());
-    let reference = layout.reference("one");
-    let repo = disk.at.join("repo");
-    let cfsctl = |arguments: &[&str]| {
-        let global = ["--progress=plain", "--repo", repo.to_str().unwrap()];
-        sandbox.bare([&global[..], arguments].concat())
-    };
+    let (reference, repo) = (layout(&sandbox), disk.at.join("repo"));
+    let cfsctl = |arguments: &[&str]| cfsctl(&sandbox, "--progress=plain", &repo, arguments);
     let pull = ["oci", "pull", &reference, "one"];
     let _ = cfsctl(&["init", "--insecure"]).success();
     let empty = State::read(&repo);
@@ -188,14 +187,8 @@ fn what_cannot_fit_is_refused() {
 fn a_disk_without_inodes() {
     let sandbox = Sandbox::new(CFSCTL);
     let Some(disk) = Disk::or_skip(&sandbox, 64) else { return };
-    let mut layout = Layout::create(sandbox.path("layout"));
-    layout.image("one", &image());
-    let reference = layout.reference("one");
-    let repo = disk.at.join("repo");
-    let cfsctl = |arguments: &[&str]| {
-        let global = ["--progress=none", "--repo", repo.to_str().unwrap()];
-        sandbox.bare([&global[..], arguments].concat())
-    };
+    let (reference, repo) = (layout(&sandbox), disk.at.join("repo"));
+    let cfsctl = |arguments: &[&str]| cfsctl(&sandbox, "--progress=none", &repo, arguments);
     let _ = cfsctl(&["init", "--insecure"]).success();
     let empty = State::read(&repo);
     // In the middle of it: the files are more than anybody can know before.

@@ -137,6 +137,25 @@ impl Lab {
         plan.apply(writer, &Silent).unwrap()
     }
 
+    /// Does each harm to each part, and checks that a repair brings back the repository as it was.
+    pub(crate) fn comes_back(
+        &self,
+        parts: impl IntoIterator<Item = (&'static str, PathBuf)>,
+        sources: &Sources<'_>,
+    ) {
+        let whole = self.state();
+        for (what, path) in parts {
+            for how in HARMS {
+                if harm(&path, how) {
+                    let report = self.repair(sources, &RepairOptions::default());
+                    assert!(report.is_ok(), "{what} {how:?}: {report:?}");
+                    assert!(self.state() == whole, "{what} {how:?}");
+                }
+            }
+        }
+        self.clean();
+    }
+
     pub(crate) fn findings(&self) -> Vec<String> {
         let repo = self.open("repo");
         let report = repo.check(&CheckOptions::default().deep(true), &Silent).unwrap();
