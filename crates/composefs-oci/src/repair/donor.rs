@@ -205,7 +205,8 @@ impl<'a> Donors<'a> {
 
     /// Tells whether there is any place to look for an image in.
     pub(super) fn are_there_for(&self, repo: &Repository, image: Option<&Digest>) -> bool {
-        let noted = || self.sources.noted && image.is_some_and(|image| !origins::of(repo, image).is_empty());
+        let any = |image| origins::of(repo, image).is_ok_and(|noted| !noted.is_empty());
+        let noted = || self.sources.noted && image.is_some_and(any);
         self.sources.from.is_some() || self.sources.repository.is_some() || noted()
     }
 
@@ -225,7 +226,10 @@ impl<'a> Donors<'a> {
         }
         let mut references: Vec<Reference> = self.sources.from.iter().cloned().collect();
         if let Some(image) = image.filter(|_| self.sources.noted) {
-            references.extend(origins::of(repo, image));
+            match origins::of(repo, image) {
+                Ok(noted) => references.extend(noted),
+                Err(error) => self.failed(chain(&error)),
+            }
         }
         for reference in references {
             let exact = image.and_then(|image| reference.at(&ManifestDigest::new(image.clone())));
@@ -254,7 +258,7 @@ impl<'a> Donors<'a> {
         let donor = match open() {
             Ok(donor) => Some(donor),
             Err(error) => {
-                self.failures.push(format!("{name}: {}", chain(&error)));
+                self.failed(format!("{name}: {}", chain(&error)));
                 None
             }
         };
@@ -262,6 +266,12 @@ impl<'a> Donors<'a> {
         self.opened.push((name.to_owned(), donor));
         tracing::debug!(donor = %shown, "looked at");
         Some(self.opened.len() - 1)
+    }
+
+    fn failed(&mut self, text: String) {
+        if !self.failures.contains(&text) {
+            self.failures.push(text);
+        }
     }
 
     /// Looks for a document by its digest.

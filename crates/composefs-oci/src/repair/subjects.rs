@@ -124,7 +124,8 @@ impl Subjects {
                 // One that was never kept is none to mend.
                 if known
                     || look.repo.entry(Category::Streams, entry.as_str()).is_ok_and(|id| id.is_some())
-                    || tables.is_none() && !origins::of(look.repo, child.digest()).is_empty()
+                    || tables.is_none()
+                        && origins::of(look.repo, child.digest()).is_ok_and(|noted| !noted.is_empty())
                 {
                     self.images.entry(Subject::Manifest(child.clone())).or_default();
                     children.push(child);

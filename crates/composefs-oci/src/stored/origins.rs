@@ -16,16 +16,12 @@ const REFERENCES_MAX: usize = 8;
 /// The most bytes of a note.
 const NOTE_MAX: u64 = 64 << 10;
 
-/// Returns the references a manifest or index was pulled from, the newest first; what cannot be read is none.
-#[must_use]
-pub fn of(repo: &Repository, digest: &Digest) -> Vec<Reference> {
-    match repo.note(NOTES, digest.as_str(), NOTE_MAX) {
-        Ok(note) => parse(&note.unwrap_or_default()),
-        Err(error) => {
-            tracing::debug!(%digest, %error, "the note of where it came from cannot be read");
-            Vec::new()
-        }
-    }
+/// Returns the references a manifest or index was pulled from, the newest first; lines that mean nothing are left out.
+///
+/// # Errors
+/// What reading gives.
+pub fn of(repo: &Repository, digest: &Digest) -> Result<Vec<Reference>, Error> {
+    Ok(parse(&repo.note(NOTES, digest.as_str(), NOTE_MAX)?.unwrap_or_default()))
 }
 
 fn parse(note: &[u8]) -> Vec<Reference> {
@@ -38,7 +34,10 @@ fn parse(note: &[u8]) -> Vec<Reference> {
 /// # Errors
 /// What writing gives.
 pub(crate) fn record(writer: &Writer, digest: &Digest, reference: &Reference) -> Result<(), Error> {
-    let mut references = of(writer, digest);
+    let mut references = of(writer, digest).unwrap_or_else(|error| {
+        tracing::debug!(%digest, %error, "the note of where it came from cannot be read, and is made anew");
+        Vec::new()
+    });
     references.retain(|known| known != reference);
     references.insert(0, reference.clone());
     references.truncate(REFERENCES_MAX);

@@ -26,7 +26,8 @@ impl Sweeper {
     /// Removes those of the damaged objects that nothing reachable needs, and before them the entries that lead to these
     /// or to nothing and that no ref needs.
     ///
-    /// While something reachable cannot be read, nothing is removed: nobody knows what it needs.
+    /// While something reachable cannot be read, or a ref leads nowhere, nothing is removed: nobody knows what that
+    /// needs, and what is lost of it may yet come back. A collection settles it.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io). What was removed before the error was of no use.
@@ -35,7 +36,7 @@ impl Sweeper {
         let names = Names::read(self)?;
         let mut reach = Reach::default();
         names.mark(self, &GcOptions::default(), &now, &Choice::default(), &mut reach);
-        if !reach.unreadable().is_empty() {
+        if !reach.unreadable().is_empty() || self.has_lost_names(&names, &now)? {
             return Ok(Discarded { paths: Vec::new(), unreadable: reach.take_unreadable() });
         }
         let mut entries = Vec::new();
@@ -58,5 +59,23 @@ impl Sweeper {
         remove_paths(self, entries)?;
         remove_objects(self, &objects, observer)?;
         Ok(Discarded { paths: removed, unreadable: Vec::new() })
+    }
+
+    /// Tells whether a ref leads to no entry, or to one without its object.
+    fn has_lost_names(&self, names: &Names, now: &Now) -> Result<bool> {
+        for category in Category::ALL {
+            for link in names.refs(category).iter().filter(|link| !now.is_stale(category, link)) {
+                let Ok(target) = &link.target else { continue };
+                let leads_on = match names.entry(category, target).map(|entry| &entry.target) {
+                    Some(Ok(id)) => self.has_object(id)?,
+                    Some(Err(_)) => true,
+                    None => false,
+                };
+                if !leads_on {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }

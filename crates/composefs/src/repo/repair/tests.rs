@@ -94,7 +94,16 @@ fn only_what_is_damaged_and_not_needed_is_discarded() {
     for id in [needed, needed_object, garbage_object] {
         assert!(sweeper.has_object(&id).unwrap());
     }
+    // So might what a lost name led to.
+    let refs = sweeper.path().join("streams/refs");
+    std::os::unix::fs::symlink("../lost", refs.join("y")).unwrap();
+    let discard = || sweeper.discard(&[garbage_object].into_iter().collect(), &Silent).unwrap().paths;
+    assert_eq!(discard(), [""; 0]);
+    std::fs::remove_file(refs.join("y")).unwrap();
     // What nobody can read might need them.
+    let whole = sweeper.read_object(&needed, 4096).unwrap();
     spoil(&sweeper.path().join(layout::object_path(&needed)), b"nothing");
-    assert_eq!(sweeper.discard(&[garbage_object].into_iter().collect(), &Silent).unwrap().paths, [""; 0]);
+    assert_eq!(discard(), [""; 0]);
+    spoil(&sweeper.path().join(layout::object_path(&needed)), &whole);
+    assert_eq!(discard(), [layout::object_path(&garbage_object)]);
 }
