@@ -11,6 +11,7 @@
 //! * [`registry`]: a registry in memory that does what it should, or misbehaves on request.
 //! * [`sample`]: the sample image that ships with the project.
 //! * [`peers`]: the other implementations to compare with; [`docker_registry`] runs one of them.
+//! * [`state`]: all that a repository holds, to compare what an operation that was cut short has left.
 //! * [`faults`]: system calls that fail, and kills, at a point of our choice.
 //! * [`vm`]: a machine with real fs-verity, for what needs root and a kernel of our choice.
 //!
@@ -29,6 +30,7 @@ pub mod registry;
 pub mod sample;
 pub mod peers;
 pub mod docker_registry;
+pub mod state;
 pub mod faults;
 pub mod vm;
 

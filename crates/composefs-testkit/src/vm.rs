@@ -69,6 +69,13 @@ impl Machine {
         self
     }
 
+    /// Ends the machine after that many seconds, 300 unless told.
+    #[must_use]
+    pub fn seconds(mut self, limit: u32) -> Self {
+        self.options.extend(["-t".to_owned(), limit.to_string()]);
+        self
+    }
+
     /// Keeps the scratch disk in `file` between runs.
     #[must_use]
     pub fn disk(mut self, file: &Path) -> Self {
@@ -87,6 +94,13 @@ impl Machine {
     #[must_use]
     pub fn cut_after(mut self, seconds: f64) -> Self {
         self.options.extend(["-k".to_owned(), seconds.to_string()]);
+        self
+    }
+
+    /// Counts the seconds to the cut from the first line of the script's that begins with `text`.
+    #[must_use]
+    pub fn cut_from(mut self, text: &str) -> Self {
+        self.options.extend(["-K".to_owned(), text.to_owned()]);
         self
     }
 

@@ -1,11 +1,6 @@
 //! cfsctl as root on a file system with fs-verity: few runs with many checks, since each takes about 20 seconds.
 
-use composefs_testkit::{
-    images::{Compression, Image, Layer, Layout},
-    sample,
-    tars::TarBuilder,
-    vm::Machine,
-};
+use composefs_testkit::{sample, vm::Machine};
 use insta::assert_snapshot;
 
 use crate::lab::CFSCTL;
@@ -124,61 +119,4 @@ fn tempfile_dir() -> std::path::PathBuf {
     ));
     std::fs::create_dir_all(&dir).unwrap();
     dir
-}
-
-/// Layers that take the machine a while: many files, few of them alike.
-fn heavy(seed: u64) -> Layer {
-    let mut tar = TarBuilder::new().dir("usr");
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for n in 0..150 {
-        let mut bytes = vec![0; 10_000];
-        for chunk in bytes.chunks_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
-        }
-        tar = tar.file(&format!("usr/{seed}-{n}"), bytes);
-    }
-    Layer::new(tar.finish(), Compression::Plain)
-}
-
-/// The power goes while images are pulled: what was said to be tagged is there and whole, and nothing else is named.
-#[test]
-fn vm_power_cut_in_a_pull() {
-    let Some(first) = Machine::or_skip() else { return };
-    let dir = tempfile_dir();
-    let mut layout = Layout::create(dir.join("layout"));
-    let tags = ["a", "b", "c", "d"];
-    for (n, tag) in tags.iter().enumerate() {
-        layout.image(tag, &Image::new([heavy(n as u64 * 2), heavy(n as u64 * 2 + 1)]));
-    }
-    let disk = dir.join("disk");
-    let pull = "cfsctl --repo /scratch/repo -q init --algorithm fsverity-sha256-12 --ensure\n\
-        for tag in a b c d; do cfsctl --repo /scratch/repo -q oci pull oci:/layout:$tag $tag | grep tagged; done\n";
-    let cut = first
-        .program(CFSCTL)
-        .file(dir.join("layout"), "/layout")
-        .disk(&disk)
-        .cut_after(6.0)
-        .script(pull)
-        .run();
-    let promised: Vec<&str> = cut.text().lines().filter_map(|line| line.strip_prefix("tagged   ")).collect();
-    let check = "cfsctl --repo /scratch/repo init --algorithm fsverity-sha256-12 --ensure >/dev/null\n\
-        cfsctl --repo /scratch/repo oci images --json | sed -n 's/.*\"name\": \"\\(.*\\)\",/tagged   \\1/p'\n\
-        cfsctl --repo /scratch/repo -q oci fsck\n\
-        for tag in a b c d; do cfsctl --repo /scratch/repo -q oci pull oci:/layout:$tag $tag >/dev/null; done\n\
-        cfsctl --repo /scratch/repo -q gc\n\
-        cfsctl --repo /scratch/repo -q fsck --deep\n";
-    let second = Machine::or_skip().expect("it was there a moment ago");
-    let after =
-        second.program(CFSCTL).file(dir.join("layout"), "/layout").disk(&disk).script(check).run().success();
-    std::fs::remove_dir_all(dir).unwrap();
-    eprintln!("tagged before the cut: {promised:?}, and after it:\n{after}");
-    assert!(cut.code() == 137 || promised.len() == tags.len(), "{cut}");
-    let kept: Vec<&str> = after.text().lines().filter_map(|line| line.strip_prefix("tagged   ")).collect();
-    for tag in &promised {
-        assert!(kept.contains(tag), "{tag} was tagged before the cut, and is not after it: {kept:?}");
-    }
-    assert_eq!(after.text().matches("status: ok").count(), 2, "{after}");
 }
