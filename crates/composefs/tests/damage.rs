@@ -134,6 +134,32 @@ fn findings_read_as_documented() {
 }
 
 #[test]
+fn a_torn_object_that_nothing_needs_is_a_warning() {
+    let directory = new_repository();
+    let (_, needed) = store_stream(&writer(&directory), "needed", &[1; 5000]);
+    let loose = writer(&directory).store_bytes(&[2; 5000]).unwrap().id;
+    fs::write(object_path(&directory, &loose), "").unwrap();
+    let check = || open(&directory).check(&CheckOptions::default().deep(true), &Silent).unwrap();
+    let report = check();
+    assert!(report.is_ok(), "{report:?}");
+    assert_eq!((report.findings.len(), report.objects.corrupted), (1, 1));
+    assert_eq!(report.findings[0].level, Level::Warning);
+    assert_eq!(report.findings[0].remedy, Remedy::CollectGarbage);
+    // What nobody can read may need it.
+    let stream = open(&directory).entry(Category::Streams, "needed").unwrap().unwrap();
+    let good = fs::read(object_path(&directory, &stream)).unwrap();
+    fs::write(object_path(&directory, &stream), "damaged").unwrap();
+    assert!(check().findings.iter().all(|finding| finding.level == Level::Error));
+    fs::write(object_path(&directory, &stream), good).unwrap();
+
+    fs::write(object_path(&directory, &needed), "").unwrap();
+    assert!(!check().is_ok(), "something needs that one");
+    let repository = open(&directory);
+    let plan = GcPlan::new(&repository, &GcOptions::default()).unwrap();
+    assert_eq!(plan.objects.iter().map(|garbage| garbage.id).collect::<Vec<_>>(), [loose]);
+}
+
+#[test]
 fn deep_check_compares_with_the_identifier() {
     let directory = new_repository();
     let good = "oci-blob-sha256:a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3";

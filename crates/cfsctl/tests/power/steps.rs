@@ -134,9 +134,7 @@ impl Series {
             if recovery == Recovery::CollectAndRepeat {
                 wrong("gc", &cfsctl(repo, &["gc"]))?;
             }
-            if self.verified || recovery == Recovery::CollectAndRepeat {
-                clean(repo)?;
-            }
+            clean(repo)?;
             wrong("oci fsck", &cfsctl(repo, &["oci", "fsck"]))?;
             read_all(repo)?;
         }

@@ -14,6 +14,7 @@ mod names;
 mod deep;
 mod objects;
 mod leftovers;
+mod unneeded;
 
 pub use finding::{ContentDigest, Fault, Finding, Level, Reason};
 pub use remedy::Remedy;
@@ -206,6 +207,9 @@ impl Repository {
             report.findings.extend(leftovers::check(self)?);
         }
         report.stopped = work.has_stopped();
+        if !report.stopped {
+            unneeded::settle(self, &mut report)?;
+        }
         Ok(report)
     }
 
