@@ -136,11 +136,14 @@ fn other(crowd: &Crowd, program: &Path, stop: &AtomicBool, failed: &Mutex<Vec<St
         let image = dice.of(&IMAGES);
         let tag = format!("other-{}", dice.below(2));
         let source = crowd.layout.reference(image);
+        let kept = done.tags.values().flatten().next().cloned();
         let arguments: Vec<&str> = match dice.below(6) {
             0 => vec!["gc"],
             1 => vec!["fsck"],
             2 => vec!["oci", "untag", &tag],
-            3 => vec!["oci", "tag", &crowd.manifests[image], SHARED],
+            // It tags what is not there too, and so a name leads nowhere if a collection was faster. What a tag of
+            // its own leads to stays.
+            3 if kept.is_some() => vec!["oci", "tag", kept.as_deref().unwrap_or_default(), SHARED],
             _ => vec!["oci", "pull", &source, &tag],
         };
         let output = crowd.run_other(program, &arguments);
@@ -153,10 +156,10 @@ fn other(crowd: &Crowd, program: &Path, stop: &AtomicBool, failed: &Mutex<Vec<St
                 done.tags.insert(tag, None);
             }
             ["oci", "tag", ..] if good => {
-                done.shared.insert(crowd.manifests[image].clone());
+                done.shared.extend(kept);
             }
-            // To remove what is not there, and to tag it, may be refused.
-            ["oci", "untag" | "tag", ..] => {}
+            // To remove what is not there may be refused.
+            ["oci", "untag", ..] => {}
             _ if !good => failed.lock().unwrap().push(output.to_string()),
             _ => {}
         }
