@@ -15,7 +15,7 @@ use crate::digest::{BlobDigest, ConfigDigest, DiffId, Digest, ManifestDigest};
 /// The directory of tags below `streams/refs/`.
 pub const TAGS: &str = "oci";
 /// The directory of referrers below `streams/refs/`.
-pub const REFERRERS: &str = "oci-referrers";
+pub const REFERRERS: &str = composefs::repo::referrer::REFERRERS;
 /// The directory of indexes that are kept with a tag, below `streams/refs/`.
 pub const INDEXES: &str = "x-oci-index";
 

@@ -3,7 +3,7 @@
 //! Reads only, under the shared lock, every stream once. What a ref keeps is accounted for ref by ref, so that it can be
 //! said of any of them together what a collection would free if they went.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use composefs::{
     digest::ObjectId,
@@ -11,6 +11,7 @@ use composefs::{
     repo::{
         Repository,
         layout::MOUNTS,
+        referrer::Referrer,
         usage::{Accounting, Amount, Root, Share, Standing, Totals, Usage},
     },
 };
@@ -29,7 +30,7 @@ use crate::{
 pub enum Holder {
     /// An image or artifact with tags.
     Tagged(ManifestDigest),
-    /// An artifact kept with the image it is about.
+    /// An artifact kept with what it is about.
     Referrer(ManifestDigest),
     /// The target of other refs to streams.
     Stream(String),
@@ -84,6 +85,15 @@ pub struct RepositoryUsage {
     problems: Vec<Error>,
     usage: Usage,
     by_tag: BTreeMap<String, Vec<Root>>,
+    about: Vec<About>,
+}
+
+/// A root that is kept for as long as one of the subjects is.
+#[derive(Debug)]
+struct About {
+    root: Root,
+    artifact: ObjectId,
+    subjects: Vec<ObjectId>,
 }
 
 /// What is collected while refs are read.
@@ -100,6 +110,7 @@ struct Reader<'r> {
     drafts: BTreeMap<Holder, Draft>,
     by_tag: BTreeMap<String, Vec<Root>>,
     tagged: HashMap<String, Holder>,
+    about: Vec<About>,
     problems: Vec<Error>,
 }
 
@@ -122,6 +133,7 @@ pub fn measure(repo: &Repository) -> Result<RepositoryUsage, Error> {
         drafts: BTreeMap::new(),
         by_tag: BTreeMap::new(),
         tagged: HashMap::new(),
+        about: Vec::new(),
         problems: Vec::new(),
     };
     // As a collection: refs before entries.
@@ -138,11 +150,14 @@ pub fn measure(repo: &Repository) -> Result<RepositoryUsage, Error> {
             }
         }
     }
+    let mut referrers = Vec::new();
     for (category, links) in [Category::Streams, Category::Images].into_iter().zip(refs) {
         for link in links {
             let name = String::from_utf8_lossy(&link.name).into_owned();
-            if let Ok(target) = link.target {
-                reader.reference(category, name, &target);
+            let Ok(target) = link.target else { continue };
+            match Referrer::parse(&name, &target).filter(|_| category == Category::Streams) {
+                Some(referrer) => referrers.push((name, target, referrer)),
+                None => reader.reference(category, name, &target),
             }
         }
     }
@@ -155,6 +170,7 @@ pub fn measure(repo: &Repository) -> Result<RepositoryUsage, Error> {
         };
         reader.drafts.entry(holder).or_default().roots.push(root);
     }
+    reader.referrers(referrers);
     reader.garbage();
     reader.finish()
 }
@@ -162,6 +178,37 @@ pub fn measure(repo: &Repository) -> Result<RepositoryUsage, Error> {
 impl Reader<'_> {
     fn entry(&self, category: Category, name: &str) -> Option<ObjectId> {
         self.entries.get(at(category))?.get(name.as_bytes()).copied()
+    }
+
+    /// Takes artifacts whose subject is kept, artifacts about these, and so on. The others are garbage.
+    fn referrers(&mut self, mut waiting: Vec<(String, String, Referrer)>) {
+        let mut found = true;
+        while std::mem::take(&mut found) {
+            for (name, target, referrer) in std::mem::take(&mut waiting) {
+                let (Some(artifact), Some(digest)) =
+                    (self.entry(Category::Streams, &target), ident::parse_manifest(&target))
+                else {
+                    self.reference(Category::Streams, name, &target);
+                    continue;
+                };
+                let subjects: Vec<ObjectId> = referrer
+                    .subjects()
+                    .iter()
+                    .filter_map(|subject| self.entry(Category::Streams, subject))
+                    .collect();
+                // A ref to what is kept anyway stays, and keeps nothing.
+                if !subjects.iter().chain([&artifact]).any(|id| self.accounting.reaches(id)) {
+                    waiting.push((name, target, referrer));
+                    continue;
+                }
+                found = true;
+                let root = self.accounting.root(Standing::Kept, Category::Streams, artifact);
+                let draft = self.drafts.entry(Holder::Referrer(digest)).or_default();
+                draft.names.push(name);
+                draft.roots.push(root);
+                self.about.push(About { root, artifact, subjects });
+            }
+        }
     }
 
     /// Takes a ref.
@@ -184,7 +231,6 @@ impl Reader<'_> {
                 self.tagged.insert(tag(), Holder::Tagged(digest.clone()));
                 (Holder::Tagged(digest), tag())
             }
-            (_, ident::REFERRERS, Some(digest)) => (Holder::Referrer(digest), name),
             (_, ident::INDEXES, _) => {
                 self.by_tag.entry(tag()).or_default().push(root);
                 // The refs are in order, so the tag was met before.
@@ -232,10 +278,16 @@ impl Reader<'_> {
     }
 
     fn finish(self) -> Result<RepositoryUsage, Error> {
-        let Self { repo, accounting, drafts, by_tag, mut problems, .. } = self;
+        let Self { repo, accounting, drafts, by_tag, about, mut problems, .. } = self;
         let usage = accounting.finish()?;
         let groups: Vec<Vec<Root>> = drafts.values().map(|draft| draft.roots.clone()).collect();
-        let shares = usage.shares(&groups);
+        let mut shares = usage.shares(&groups);
+        for (group, share) in groups.iter().zip(&mut shares) {
+            let all = with_referrers(&usage, &about, group);
+            if all.len() > group.len() {
+                share.own = usage.shares(&[all]).first().map(|share| share.own).unwrap_or_default();
+            }
+        }
         let mut images = Vec::new();
         for ((holder, draft), share) in drafts.into_iter().zip(shares) {
             let apparent_bytes = match apparent(repo, &holder, &usage) {
@@ -252,7 +304,28 @@ impl Reader<'_> {
         for run in images.chunk_by_mut(|a, b| kind(a) == kind(b)) {
             run.sort_by(|a, b| a.names.cmp(&b.names));
         }
-        Ok(RepositoryUsage { images, problems, usage, by_tag })
+        Ok(RepositoryUsage { images, problems, usage, by_tag, about })
+    }
+}
+
+/// Adds to roots that go the artifacts that go with them.
+fn with_referrers(usage: &Usage, about: &[About], roots: &[Root]) -> Vec<Root> {
+    let mut gone: HashSet<Root> = roots.iter().copied().collect();
+    let mut waiting: Vec<&About> = about.iter().filter(|one| !gone.contains(&one.root)).collect();
+    gone.extend(waiting.iter().map(|one| one.root));
+    loop {
+        let before = waiting.len();
+        waiting.retain(|one| {
+            let is_needed =
+                one.subjects.iter().chain([&one.artifact]).any(|id| usage.is_needed_without(id, &gone));
+            if is_needed {
+                gone.remove(&one.root);
+            }
+            !is_needed
+        });
+        if waiting.len() == before {
+            return gone.into_iter().collect();
+        }
     }
 }
 
@@ -308,7 +381,8 @@ impl RepositoryUsage {
         of_streams.chain(self.problems.iter().map(|error| chain(error))).collect()
     }
 
-    /// Returns what a collection would free if these tags went, with the indexes kept beside them.
+    /// Returns what a collection would free if these tags went, with the indexes kept beside them and the artifacts about
+    /// what is not kept then.
     #[must_use]
     pub fn freed_without(&self, tags: &[String]) -> Amount {
         self.usage.shares(&[self.roots(tags)]).first().map(|share| share.own).unwrap_or_default()
@@ -322,6 +396,8 @@ impl RepositoryUsage {
     }
 
     fn roots(&self, tags: &[String]) -> Vec<Root> {
-        tags.iter().filter_map(|tag| self.by_tag.get(tag)).flatten().copied().collect()
+        let roots: Vec<Root> =
+            tags.iter().filter_map(|tag| self.by_tag.get(tag)).flatten().copied().collect();
+        with_referrers(&self.usage, &self.about, &roots)
     }
 }

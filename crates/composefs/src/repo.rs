@@ -24,6 +24,7 @@ mod reach;
 pub mod lease;
 pub mod session;
 mod used;
+pub mod referrer;
 pub mod gc;
 pub mod usage;
 pub mod check;

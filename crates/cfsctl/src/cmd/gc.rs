@@ -24,7 +24,8 @@ use units::date;
 /// Remove what no tag or ref needs
 ///
 /// Looks first, with other users of the repository at work, and then removes in one short step alone. Pulls that wait
-/// for a registry are no hindrance, and what they have stored stays.
+/// for a registry are no hindrance, and what they have stored stays. An artifact about an image, such as a signature,
+/// goes with that image unless it has a tag of its own.
 ///
 /// With --max-size images without a tag stay while the store fits, and go when it does not, the least recently used
 /// first; with --untag those with a tag follow. What was pulled, tagged or mounted with this program was used then;
@@ -106,6 +107,7 @@ impl Gc {
                     "bytes": report.bytes,
                     "images_pruned": report.images_pruned,
                     "streams_pruned": report.streams_pruned,
+                    "referrers_removed": report.referrers_removed,
                     "mounts_reaped": report.mounts_reaped,
                     "pulls_reaped": report.pulls_reaped,
                     "temporaries_removed": report.temporaries_removed,

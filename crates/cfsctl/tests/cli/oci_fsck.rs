@@ -1,3 +1,4 @@
+use composefs_testkit::images::{Image, Layer, Layout};
 use insta::assert_snapshot;
 
 use crate::lab::{Session, sample_layers};
@@ -30,7 +31,14 @@ fn images_and_artifacts_that_do_not_fit() {
     let repo = session.sandbox.repo();
     let image = session.run(["oci", "compute-id", "sample"]).success().text().trim_end().to_owned();
     std::fs::remove_file(repo.join("images").join(image)).unwrap();
-    let manifest = "sha256:0dc976db7403d390cf1b7067ab214f81a092f9a9c37c424d87b94e3ed44edde6";
+    // An artifact without a tag; one that has a tag needs no subject.
+    let blob = Layer::packed(b"blob".to_vec(), b"blob".to_vec(), "application/x-blob");
+    let mut layout = Layout::create(session.sandbox.path("beside"));
+    layout.image("artifact", &Image::artifact("application/x-thing", [blob]));
+    let _ = session.run(["--progress=none", "oci", "pull", "oci:beside:artifact", "artifact"]).success();
+    let manifest = &std::fs::read_link(repo.join("streams/refs/oci/artifact")).unwrap();
+    let manifest = manifest.to_str().unwrap().rsplit_once("oci-manifest-").unwrap().1;
+    let _ = session.run(["oci", "untag", "artifact"]).success();
     let gone = format!("sha256:{}", "0".repeat(64));
     let referrers = repo.join("streams/refs/oci-referrers").join(gone);
     std::fs::create_dir_all(&referrers).unwrap();

@@ -356,3 +356,43 @@ fn each_on_the_others_repository() {
         }
     }
 }
+
+/// 0.9's collector keeps artifacts about an image that is gone, ours does not; nothing is wrong with what either leaves.
+#[test]
+fn artifacts_about_an_image() {
+    let Some(pair) = Pair::or_skip() else { return };
+    let text = std::fs::read_to_string(project("tests/vectors/repo/expected.tsv")).unwrap();
+    let artifact = text
+        .lines()
+        .find(|line| line.starts_with("r09-sha256-referrer\treferrers\t"))
+        .and_then(|line| line.split('\t').nth(3))
+        .unwrap();
+    let repo = pair.sandbox().path("theirs/repo");
+    unpack("r09-sha256-referrer.tar.gz", &repo);
+    let run = |who, arguments: &[&str]| {
+        pair.run(who, "theirs", None, &[&["--repo", "repo"], arguments].concat()).success().text().to_owned()
+    };
+    let entry = repo.join("streams").join(format!("oci-manifest-{artifact}"));
+    let good = || {
+        for who in [Ours, Theirs] {
+            assert!(run(who, &["oci", "fsck"]).contains("status: ok"));
+            assert!(run(who, &["fsck"]).contains("status: ok"));
+        }
+    };
+    for who in [Ours, Theirs] {
+        let _ = run(who, &["gc"]);
+        assert!(entry.is_symlink(), "the image is there");
+        good();
+    }
+    let _ = run(Theirs, &["oci", "untag", "image"]);
+    let _ = run(Theirs, &["gc"]);
+    assert!(entry.is_symlink(), "kept by its ref alone");
+    good();
+    let said = run(Ours, &["gc"]);
+    assert!(said.ends_with("Referrers: 1 removed, whose subject is not kept\n"), "{said}");
+    assert!(!entry.is_symlink());
+    good();
+    for who in [Theirs, Ours] {
+        assert!(run(who, &["gc"]).starts_with("Objects: 0 removed"));
+    }
+}

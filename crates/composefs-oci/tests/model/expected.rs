@@ -28,7 +28,7 @@ pub(crate) struct Model {
     pub(crate) sealed: BTreeMap<char, Name>,
     /// Records of mounts by the names of their refs, and the image's id.
     pub(crate) mounts: BTreeMap<String, String>,
-    /// Artifacts that were pulled and are about something: kept for ever.
+    /// Artifacts that were pulled and are about something: kept for as long as that is.
     pub(crate) referrers: BTreeSet<Name>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn sealed_ref(name: char) -> String {
     format!("streams/refs/sealed/{name}")
 }
 
-fn referrer_ref(name: Name) -> String {
+pub(crate) fn referrer_ref(name: Name) -> String {
     format!("streams/refs/oci-referrers/{}/{}", FAMILY.manifest(Name::App), FAMILY.manifest(name))
 }
 
@@ -80,10 +80,18 @@ impl Model {
             Step::Unseal(name) => {
                 new.sealed.remove(name);
             }
-            Step::Collect => new.mounts.retain(|record, _| !record.contains(EARLIER_BOOT)),
+            Step::Collect => {
+                new.mounts.retain(|record, _| !record.contains(EARLIER_BOOT));
+                new.referrers.retain(|name| self.keeps(*name));
+            }
             _ => {}
         }
         new
+    }
+
+    /// Whether a tag keeps an artifact about something: its own, or its subject's.
+    pub(crate) fn keeps(&self, referrer: Name) -> bool {
+        self.tags.values().any(|tagged| [referrer, Name::App].contains(&tagged.image))
     }
 
     fn pulled(&mut self, asked: &Pull) {

@@ -22,7 +22,7 @@ use composefs_testkit::images::noise;
 use tempfile::TempDir;
 
 use crate::{
-    expected::{EARLIER_BOOT, Model, manifest_entry, sealed_ref, tag_ref},
+    expected::{EARLIER_BOOT, Model, manifest_entry, referrer_ref, sealed_ref, tag_ref},
     family::{FAMILY, Kind, Name, Of, facts, open, place},
     killed::beside,
     listing::Listing,
@@ -95,9 +95,24 @@ impl World {
     pub(crate) fn apply(&mut self, step: &Step) -> Result<()> {
         let before = Listing::read(&self.path);
         let good_before = self.damaged.then(|| self.good(&before));
+        let referrers = self.model.referrers.clone();
         let did = self.perform(step, &before)?;
         let after = Listing::read(&self.path);
+        if did.swept {
+            self.settle_referrers(&referrers, &after, &did)?;
+        }
         self.check(&before, good_before, &after, &did)
+    }
+
+    /// Artifacts whose subject has no tag go with a collection, unless an index or an option keeps what they are about.
+    fn settle_referrers(&mut self, before: &BTreeSet<Name>, after: &Listing, did: &Did) -> Result<()> {
+        let is_there = |name: &&Name| after.refs.contains_key(&referrer_ref(**name));
+        let must_go = did.collected.as_ref().is_some_and(Vec::is_empty) && self.model.indexes.is_empty();
+        for name in before.iter().filter(is_there) {
+            ensure!(!must_go || self.model.keeps(*name), "{name:?} is kept, and what it is about is not");
+            self.model.referrers.insert(*name);
+        }
+        Ok(())
     }
 
     fn perform(&mut self, step: &Step, before: &Listing) -> Result<Did> {

@@ -21,6 +21,7 @@ use composefs_oci::{
     stored::{
         StoredImage,
         check::{Fault, Finding, Level, Remedy, Report, Subject},
+        tags,
     },
 };
 use composefs_testkit::{
@@ -90,7 +91,7 @@ impl Lab {
         self.rename(name, ContentType::OCI_MANIFEST, image.manifest().bytes(), &refs);
     }
 
-    fn stream_ref(&self, name: &str, entry: &str) {
+    pub(crate) fn stream_ref(&self, name: &str, entry: &str) {
         let mut commit = self.writer.begin();
         commit.stream_ref(RefName::new(name).unwrap(), &StreamName::new(entry).unwrap());
         commit.finish().unwrap();
@@ -239,6 +240,7 @@ fn indexes_beside_tags() {
 fn what_is_kept_for_images_that_are_gone() {
     let mut lab = Lab::new();
     let pulled = lab.pull_image("x", &image_of(1)).unwrap();
+    let other = lab.pull_image("y", &image_of(2)).unwrap().manifest;
     let entry = ident::manifest(&pulled.manifest).unwrap();
     let here = pulled.manifest.clone();
     let gone = ManifestDigest::new(Digest::sha256(b"gone"));
@@ -247,7 +249,14 @@ fn what_is_kept_for_images_that_are_gone() {
     };
     referrer(&here, &here);
     assert_eq!(report(&lab).findings, []);
+    // What has a tag needs no subject.
     referrer(&gone, &here);
+    assert_eq!(report(&lab).findings, []);
+    lab.stream_ref(
+        ident::referrer(&gone, &other).unwrap().as_str(),
+        ident::manifest(&other).unwrap().as_str(),
+    );
+    tags::remove(&lab.writer, "y").unwrap();
     referrer(&here, &gone);
     let index = ident::index(&Digest::sha256(b"index")).unwrap();
     std::fs::create_dir_all(lab.repo().join("streams/refs/x-oci-index")).unwrap();
@@ -265,6 +274,7 @@ fn what_is_kept_for_images_that_are_gone() {
         let command = finding.remedy.command(&["cfsctl".to_owned()], &lab.repo()).unwrap();
         match &finding.subject {
             Subject::Tag(tag) => assert_eq!(command, ["cfsctl", "oci", "untag", "--", tag.as_str()]),
+            _ if finding.fault.kind() == "orphan-referrer" => assert_eq!(command.last().unwrap(), "gc"),
             _ => {
                 let path = std::path::Path::new(command.last().unwrap());
                 assert!(path.is_symlink() && command[0] == "rm", "{command:?}");

@@ -17,6 +17,7 @@ mod names;
 mod plan;
 mod platforms;
 mod recovery;
+mod referrers;
 mod sealing;
 mod selection;
 mod skopeo;

@@ -9,11 +9,11 @@
 
 mod garbage;
 mod limit;
+mod names;
 pub mod sweep;
 pub mod discard;
 
 use std::{
-    collections::HashSet,
     fmt,
     time::{Duration, SystemTime},
 };
@@ -29,6 +29,7 @@ pub use limit::{Candidate, Dropped, Fit, Limit};
 pub use sweep::GcReport;
 
 use limit::Choice;
+use names::{Names, referrer};
 
 use super::{
     Repository,
@@ -45,7 +46,7 @@ use crate::{
         beneath::{self, Listed},
         publish::{META_PREFIX, OBJECT_PREFIX, SYMLINK_PREFIX},
     },
-    error::{Category, Error, LinkFault, Result, Step},
+    error::{Category, Error, Result, Step},
 };
 
 /// What is collected.
@@ -117,6 +118,9 @@ pub struct Doomed {
     pub image_refs: Vec<String>,
     /// Refs to streams that lead nowhere.
     pub stream_refs: Vec<String>,
+    /// Refs that keep an artifact with a subject that goes, or is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub referrers: Vec<String>,
     /// Refs that go so that the rest fits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dropped_refs: Vec<String>,
@@ -171,164 +175,6 @@ pub struct GcPlan {
 
 fn as_texts<S: Serializer>(list: &[Unreadable], serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_seq(list.iter().map(|one| format!("{}: {}", one.id, one.error)))
-}
-
-/// All names of a repository as they were at one time.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Names {
-    image_entries: Vec<EntryLink>,
-    stream_entries: Vec<EntryLink>,
-    image_refs: Vec<RefLink>,
-    stream_refs: Vec<RefLink>,
-}
-
-impl Names {
-    fn read(repository: &Repository) -> Result<Self> {
-        let refs = |category| {
-            let links = repository.ref_links(category, "")?;
-            // What lies deeper may be roots, so nothing at all can be said to be garbage.
-            match links.iter().find(|link| link.target == Err(LinkFault::TooDeep)) {
-                Some(link) => {
-                    let directory = format!("{}/{}", category.directory(), layout::REFS);
-                    let path = repository.path_of(path_text(&directory, &link.name));
-                    Err(Error::BadLink { path, fault: LinkFault::TooDeep })
-                }
-                None => Ok(links),
-            }
-        };
-        // Refs first: a ref made meanwhile finds its entry in the list read later.
-        Ok(Self {
-            image_refs: refs(Category::Images)?,
-            stream_refs: refs(Category::Streams)?,
-            image_entries: repository.entries(Category::Images)?,
-            stream_entries: repository.entries(Category::Streams)?,
-        })
-    }
-
-    fn entries(&self, category: Category) -> &[EntryLink] {
-        match category {
-            Category::Images => &self.image_entries,
-            Category::Streams => &self.stream_entries,
-        }
-    }
-
-    fn refs(&self, category: Category) -> &[RefLink] {
-        match category {
-            Category::Images => &self.image_refs,
-            Category::Streams => &self.stream_refs,
-        }
-    }
-
-    fn entry(&self, category: Category, name: &str) -> Option<&EntryLink> {
-        let entries = self.entries(category);
-        let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name.as_bytes())).ok()?;
-        entries.get(at)
-    }
-
-    /// Marks everything that refs and the roots of the options need.
-    fn mark(
-        &self,
-        repository: &Repository,
-        options: &GcOptions,
-        now: &Now,
-        choice: &Choice,
-        reach: &mut Reach,
-    ) {
-        for category in Category::ALL {
-            let stale = |link: &RefLink| now.is_stale(category, link);
-            let by_ref = self
-                .refs(category)
-                .iter()
-                .filter(|link| !stale(link) && !choice.drops(category, link))
-                .filter_map(|link| link.target.as_deref().ok());
-            let roots = options.roots.iter().chain(&choice.roots).map(String::as_str);
-            for name in by_ref.chain(roots) {
-                match self.entry(category, name).map(|entry| &entry.target) {
-                    Some(Ok(id)) if category == Category::Images => reach.image(*id),
-                    Some(Ok(id)) => reach.stream(*id),
-                    // No entry: nothing to keep. A bad entry stays, and leads to no object.
-                    _ => {}
-                }
-            }
-        }
-        // A name that is not text cannot be said in a plan, so it stays with what it leads to.
-        for category in Category::ALL {
-            for entry in self.entries(category).iter().filter(|entry| entry.name_str().is_none()) {
-                match entry.target {
-                    Ok(id) if category == Category::Images => reach.image(id),
-                    Ok(id) => reach.stream(id),
-                    Err(_) => {}
-                }
-            }
-        }
-        let streams: HashSet<ObjectId> =
-            self.stream_entries.iter().filter_map(|entry| entry.target.ok()).collect();
-        reach.walk(repository, &|id| streams.contains(id));
-    }
-
-    /// Decides which names go, once everything is marked.
-    fn doomed(
-        &self,
-        repository: &Repository,
-        now: &Now,
-        choice: &Choice,
-        reach: &Reach,
-        sweep: bool,
-    ) -> Result<Doomed> {
-        let mut doomed = Doomed::default();
-        for category in Category::ALL {
-            let mut entries = Vec::new();
-            let mut broken = 0_usize;
-            let mut gone = HashSet::new();
-            for entry in self.entries(category) {
-                let (Ok(id), Some(_)) = (&entry.target, entry.name_str()) else { continue };
-                let dangling = !repository.has_object(id)?;
-                if dangling {
-                    broken = broken.saturating_add(1);
-                    gone.insert(entry.name.as_slice());
-                }
-                // What a ref leads to stays for repair, however damaged, unless all is swept by force.
-                let goes = if reach.is_live(id) { dangling && sweep } else { dangling || sweep };
-                if goes {
-                    entries.push(path_text(category.directory(), &entry.name));
-                }
-            }
-            let mut refs = Vec::new();
-            for link in self.refs(category) {
-                let path = || path_text(&format!("{}/{}", category.directory(), layout::REFS), &link.name);
-                if now.is_stale(category, link) {
-                    match category {
-                        Category::Images => doomed.mounts.push(path()),
-                        Category::Streams => doomed.pulls.push(path()),
-                    }
-                    continue;
-                }
-                if choice.drops(category, link) {
-                    if sweep {
-                        doomed.dropped_refs.push(path());
-                    }
-                    continue;
-                }
-                let (Ok(target), Some(_)) = (&link.target, link.name_str()) else { continue };
-                let absent = self.entry(category, target).is_none();
-                if absent || gone.contains(target.as_bytes()) {
-                    broken = broken.saturating_add(1);
-                    if absent || sweep {
-                        refs.push(path());
-                    }
-                }
-            }
-            match category {
-                Category::Images => {
-                    (doomed.images, doomed.image_refs, doomed.broken_images) = (entries, refs, broken);
-                }
-                Category::Streams => {
-                    (doomed.streams, doomed.stream_refs, doomed.broken_streams) = (entries, refs, broken);
-                }
-            }
-        }
-        Ok(doomed)
-    }
 }
 
 /// What records of mounts and pulls are measured by.
@@ -432,7 +278,8 @@ impl GcPlan {
 
 impl fmt::Display for GcPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_totals(f, self.objects.len(), self.bytes(), self.names.broken_images, self.names.broken_streams)
+        let (images, streams) = (self.names.broken_images, self.names.broken_streams);
+        write_totals(f, self.objects.len(), self.bytes(), (images, streams), self.names.referrers.len())
     }
 }
 
@@ -465,17 +312,20 @@ pub(super) fn old_temporaries(repository: &Repository) -> Result<Vec<String>> {
     Ok(temporaries)
 }
 
-/// Writes the two lines that plan and report have in common.
+/// Writes the lines that plan and report have in common.
 fn write_totals(
     f: &mut fmt::Formatter<'_>,
     objects: usize,
     bytes: u64,
-    images: usize,
-    streams: usize,
+    (images, streams): (usize, usize),
+    referrers: usize,
 ) -> fmt::Result {
     write!(f, "Objects: {objects} removed ({bytes} bytes)")?;
     if images > 0 || streams > 0 {
         write!(f, "\nPruned symlinks: {images} images, {streams} streams")?;
+    }
+    if referrers > 0 {
+        write!(f, "\nReferrers: {referrers} removed, whose subject is not kept")?;
     }
     Ok(())
 }

@@ -320,6 +320,18 @@ impl Usage {
         self.nodes.iter().any(|node| node.met.is_none() && node.roots.iter().any(stays))
     }
 
+    /// Tells whether a root that is kept needs this stream or image, even if these roots went.
+    #[must_use]
+    pub fn is_needed_without(&self, id: &ObjectId, gone: &HashSet<Root>) -> bool {
+        let node = self.numbers.get(id).and_then(|at| self.nodes.get(*at as usize));
+        node.is_some_and(|node| {
+            node.roots.iter().any(|root| {
+                self.standings.get(*root as usize) == Some(&Standing::Kept)
+                    && !gone.contains(&Root(*root as usize))
+            })
+        })
+    }
+
     /// Returns the bytes of all files of an image together, one with several names once; `None` if it was not read.
     #[must_use]
     pub fn file_bytes(&self, image: &ObjectId) -> Option<u64> {

@@ -1,10 +1,12 @@
 //! What is kept beside images: the index that a tag came from, and artifacts about an image.
 
+use std::collections::HashSet;
+
 use composefs::{
     digest::ObjectId,
     error::Category,
     name::{StreamName, decode_component},
-    repo::Repository,
+    repo::{Repository, referrer::Referrer},
     splitstream::ContentType,
 };
 
@@ -100,6 +102,13 @@ pub(crate) fn check_orphans(repo: &Repository, tags: &[(String, String)]) -> Res
             findings.push(Finding::new(Subject::Tag(tag), None, Fault::OrphanIndex));
         }
     }
+    // What another ref keeps needs no subject.
+    let refs = repo.refs(Category::Streams, "")?;
+    let kept: HashSet<&str> = refs
+        .iter()
+        .filter(|(name, target)| Referrer::parse(name, target).is_none())
+        .map(|(_, target)| target.as_str())
+        .collect();
     for (name, entry) in repo.refs(Category::Streams, ident::REFERRERS)? {
         let (subject, artifact) = name.split_once('/').unwrap_or(("", &name));
         let (subject, artifact) = (decode_component(subject), decode_component(artifact));
@@ -109,10 +118,14 @@ pub(crate) fn check_orphans(repo: &Repository, tags: &[(String, String)]) -> Res
         let fault = if manifest.as_ref().is_none_or(|manifest| manifest.as_str() != artifact) {
             Some(Fault::ReferrerMismatch { entry })
         } else {
-            let here = match &of {
-                Some(of) => repo.stream_entry(&ident::manifest(of)?)?.is_some(),
-                None => false,
-            };
+            let here = kept.contains(entry.as_str())
+                || match &of {
+                    Some(of) => {
+                        repo.stream_entry(&ident::manifest(of)?)?.is_some()
+                            || repo.stream_entry(&ident::index(of.digest())?)?.is_some()
+                    }
+                    None => false,
+                };
             (!here).then_some(Fault::OrphanReferrer)
         };
         let subject = Subject::Referrer { subject, artifact, path };

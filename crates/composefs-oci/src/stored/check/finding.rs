@@ -301,7 +301,8 @@ impl Fault {
             (Self::InvalidRefName | Self::RefResolveFailed(_) | Self::OrphanIndex, Subject::Tag(tag)) => {
                 Remedy::Untag { tag: tag.clone() }
             }
-            (Self::OrphanReferrer | Self::ReferrerMismatch { .. }, Subject::Referrer { path, .. }) => {
+            (Self::OrphanReferrer, _) => repository(check::Remedy::CollectGarbage),
+            (Self::ReferrerMismatch { .. }, Subject::Referrer { path, .. }) => {
                 repository(check::Remedy::Remove { path: path.clone() })
             }
             _ => repository(check::Remedy::Repair),

@@ -1,9 +1,9 @@
 //! Removing what is damaged and nothing needs: a repair has no use for it, and a check would find it for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    Choice, Garbage, GcOptions, Names, Now, Unreadable, path_text,
+    Choice, Garbage, GcOptions, Names, Now, RefLink, Unreadable, layout, path_text, referrer,
     sweep::{remove_objects, remove_paths},
 };
 use crate::{
@@ -40,22 +40,33 @@ impl Sweeper {
             return Ok(Discarded { paths: Vec::new(), unreadable: reach.take_unreadable() });
         }
         let mut entries = Vec::new();
+        let mut gone = HashSet::new();
         for category in Category::ALL {
             for entry in names.entries(category) {
                 let (Ok(id), Some(_)) = (&entry.target, entry.name_str()) else { continue };
                 if !reach.is_live(id) && (damaged.contains(id) || !self.has_object(id)?) {
                     entries.push(path_text(category.directory(), &entry.name));
+                    gone.insert((category, entry.name.as_slice()));
                 }
             }
         }
+        // The only refs to what is not live: artifacts whose subject is not kept.
+        let leads_to_none = |link: &&RefLink| {
+            referrer(Category::Streams, link).is_some()
+                && link.target.as_ref().is_ok_and(|to| gone.contains(&(Category::Streams, to.as_bytes())))
+        };
+        let refs = format!("{}/{}", Category::Streams.directory(), layout::REFS);
+        let refs: Vec<String> =
+            names.stream_refs.iter().filter(leads_to_none).map(|link| path_text(&refs, &link.name)).collect();
         let mut objects = Vec::new();
         for id in damaged {
             if !reach.is_live(id) && self.has_object(id)? {
                 objects.push(Garbage { id: *id, size: self.object_size(id)? });
             }
         }
-        let mut removed = entries.clone();
+        let mut removed = [refs.as_slice(), &entries].concat();
         removed.extend(objects.iter().map(|garbage| crate::repo::layout::object_path(&garbage.id)));
+        remove_paths(self, refs)?;
         remove_paths(self, entries)?;
         remove_objects(self, &objects, observer)?;
         Ok(Discarded { paths: removed, unreadable: Vec::new() })

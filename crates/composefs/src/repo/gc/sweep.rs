@@ -31,6 +31,8 @@ pub struct GcReport {
     pub images_pruned: usize,
     /// How many entries of streams and refs to streams were removed.
     pub streams_pruned: usize,
+    /// How many refs of artifacts were removed whose subject is not kept.
+    pub referrers_removed: usize,
     /// How many records of earlier mounts were removed.
     pub mounts_reaped: usize,
     /// How many records of earlier pulls were removed.
@@ -56,7 +58,8 @@ impl GcReport {
 
 impl fmt::Display for GcReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_totals(f, self.objects_removed, self.bytes, self.images_pruned, self.streams_pruned)
+        let pruned = (self.images_pruned, self.streams_pruned);
+        write_totals(f, self.objects_removed, self.bytes, pruned, self.referrers_removed)
     }
 }
 
@@ -82,6 +85,7 @@ impl GcPlan {
         let mut report = GcReport {
             images_pruned: doomed.images.len().saturating_add(doomed.image_refs.len()),
             streams_pruned: doomed.streams.len().saturating_add(doomed.stream_refs.len()),
+            referrers_removed: doomed.referrers.len(),
             mounts_reaped: doomed.mounts.len(),
             pulls_reaped: doomed.pulls.len(),
             dropped: if sweep { self.choice.dropped(&names, &self.reach) } else { Vec::new() },
@@ -91,8 +95,15 @@ impl GcPlan {
         // Refs before entries before objects, each durable before the next.
         remove_paths(
             sweeper,
-            [doomed.image_refs, doomed.stream_refs, doomed.dropped_refs, doomed.mounts, doomed.pulls]
-                .concat(),
+            [
+                doomed.image_refs,
+                doomed.stream_refs,
+                doomed.referrers,
+                doomed.dropped_refs,
+                doomed.mounts,
+                doomed.pulls,
+            ]
+            .concat(),
         )?;
         remove_paths(sweeper, [doomed.images, doomed.streams].concat())?;
         if sweep {
