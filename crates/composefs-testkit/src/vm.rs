@@ -18,6 +18,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The exit code of a run whose machine did not get to the script's end.
+const STOPPED: i32 = 125;
+
 /// A run in the machine being described.
 #[derive(Debug)]
 pub struct Machine {
@@ -129,7 +132,11 @@ impl Machine {
             .filter(|line| !line.starts_with("run-in-vm: ") && !kernel.is_match(line))
             .map(|line| format!("{line}\n"))
             .collect();
-        let (status, stdout, stderr) = (done.status, stdout.into_bytes(), done.stderr);
+        let (status, stdout, mut stderr) = (done.status, stdout.into_bytes(), done.stderr);
+        if status.code() == Some(STOPPED) {
+            // Why, the kernel may have said.
+            stderr.extend_from_slice(&done.stdout);
+        }
         Output { argv: vec!["vm".to_owned()], status, stdout, stderr, redactions: Redactions::standard() }
     }
 }

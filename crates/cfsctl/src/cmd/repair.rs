@@ -45,7 +45,7 @@ pub(crate) struct Repair {
     /// Use nothing but what is here and --from; not where images were pulled from
     #[arg(long)]
     no_recorded: bool,
-    /// Also put every stream together, and compare it with its name
+    /// Also read every object, and put every stream together and compare it with its name
     #[arg(long)]
     deep: bool,
     /// Then enable fs-verity on every object, and make the repository one that demands it

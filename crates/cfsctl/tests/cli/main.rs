@@ -60,6 +60,7 @@ mod reference;
 mod repair;
 mod transaction;
 mod vm;
+mod vm_repair;
 
 #[test]
 fn no_file_is_forgotten() {

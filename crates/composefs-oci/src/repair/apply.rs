@@ -230,7 +230,7 @@ impl RepairPlan<'_> {
             if !self.options.names.is_empty() && !self.covered.ids.contains(id) {
                 continue;
             }
-            match repo.check_object(id) {
+            match repo.read_through(id) {
                 Ok(_) => report.objects_mended += 1,
                 Err(error) if error.is_missing() => {}
                 Err(_) if *harm == Harm::VerityMissing && !self.options.names.is_empty() => {}
@@ -327,10 +327,10 @@ fn note_imported(
 
 /// Tells whether a stream is good with all its objects, by reading them.
 fn is_whole(repo: &Repository, id: &ObjectId) -> bool {
-    repo.check_object(id).is_ok()
+    repo.read_through(id).is_ok()
         && repo
             .open_stream(id)
-            .is_ok_and(|stream| stream.object_refs().iter().all(|object| repo.check_object(&object).is_ok()))
+            .is_ok_and(|stream| stream.object_refs().iter().all(|object| repo.read_through(&object).is_ok()))
 }
 
 /// Removes what is damaged still and what leads nowhere, if nothing needs it.
@@ -343,7 +343,7 @@ fn discard(
 ) -> Result<(), Error> {
     let mut useless: BTreeSet<ObjectId> = bad
         .iter()
-        .filter(|(id, harm)| *harm == Harm::Damaged && repo.check_object(id).is_err())
+        .filter(|(id, harm)| *harm == Harm::Damaged && repo.read_through(id).is_err())
         .map(|(id, _)| *id)
         .collect();
     let mut broken = false;

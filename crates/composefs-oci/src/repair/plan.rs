@@ -498,7 +498,7 @@ pub(super) fn of_oci_finding(repo: &Repository, finding: &stored::check::Finding
 
 /// What else can be done where a repair did not help.
 fn next(repo: &Repository, remedy: &stored::check::Remedy) -> String {
-    if *remedy == stored::check::Remedy::Repository(check::Remedy::Repair) {
+    if let stored::check::Remedy::Repository(check::Remedy::Repair | check::Remedy::RepairDeep) = remedy {
         return FROM.to_owned();
     }
     match remedy.command(&["cfsctl".to_owned()], repo.path()) {

@@ -119,9 +119,9 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn put(&self, name: &str, contents: &[u8]) -> Result<()> {
-        let staged = self.stage()?;
+        let mut staged = self.stage()?;
         staged.file().write_all(contents).map_err(Error::io(Step::Write, self.path.join(name)))?;
-        barrier::sync(staged.file(), &self.path.join(name))?;
+        staged.sync(name)?;
         staged.publish(name)?;
         barrier::sync(&self.fd, &self.path)
     }
@@ -173,6 +173,14 @@ impl Staged {
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Makes the file durable before it gets its name, which is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn sync(&mut self, name: &str) -> Result<()> {
+        self.temporary.settle(nursery(&self.directory), &self.path.join(name))
     }
 
     /// Gives the file its name, taking it from whatever has it.

@@ -7,6 +7,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -17,7 +18,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::beneath;
+use super::{barrier, beneath};
+use crate::error::{Error, Result, Step};
 
 /// Begins the names of temporary objects, in `objects/`.
 pub(crate) const OBJECT_PREFIX: &str = ".tmp-object-";
@@ -172,6 +174,24 @@ impl Temporary {
         Ok(())
     }
 
+    /// Makes the file durable as it is, under a temporary name until it gets its final one: btrfs logs no file that has
+    /// none, and one named after such a sync could be there without its contents.
+    pub(crate) fn settle(&mut self, nursery: Nursery<'_>, path: &Path) -> Result<()> {
+        self.name_meanwhile(nursery).map_err(Error::io(Step::Link, path))?;
+        barrier::sync(&self.fd, path)
+    }
+
+    /// Gives an unnamed file a temporary name.
+    fn name_meanwhile(&mut self, nursery: Nursery<'_>) -> io::Result<()> {
+        if self.named.is_none() {
+            let (temporary, ()) = with_temporary_name(nursery.prefix, |temporary| {
+                link_unnamed(self.fd.as_fd(), nursery.directory, temporary)
+            })?;
+            self.named = Some((nursery.directory.try_clone_to_owned()?, temporary));
+        }
+        Ok(())
+    }
+
     /// Gives the file its final name unless something has it; tells whether it did.
     pub(crate) fn publish(mut self, directory: impl AsFd, name: &str) -> io::Result<bool> {
         #[cfg(test)]
@@ -208,12 +228,7 @@ impl Temporary {
     ) -> io::Result<()> {
         #[cfg(test)]
         super::trace::note(format!("replace {name}"));
-        if self.named.is_none() {
-            let (temporary, ()) = with_temporary_name(nursery.prefix, |temporary| {
-                link_unnamed(self.fd.as_fd(), nursery.directory, temporary)
-            })?;
-            self.named = Some((nursery.directory.try_clone_to_owned()?, temporary));
-        }
+        self.name_meanwhile(nursery)?;
         if let Some((from, temporary)) = &self.named {
             renameat(from, temporary.as_str(), directory, name)?;
         }

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     digest::ObjectId,
     disk::{
-        barrier,
+        barrier::Barrier,
         beneath::{self, Listed},
         verity::{self, Measured},
     },
@@ -279,6 +279,7 @@ impl Sweeper {
     /// As [`Writer::enable_verity`]; the repository is as insecure as before then, and objects that have fs-verity keep
     /// it. [`Error::Io`].
     pub fn make_verified(&self, threads: usize, observer: &dyn Observer) -> Result<usize> {
+        let durable = Barrier::open(self.directory(), self.path())?;
         let mut objects = Vec::new();
         self.each_object(&mut |id, _| objects.push(id))?;
         let name = "fs-verity";
@@ -294,11 +295,14 @@ impl Sweeper {
         });
         observer.event(&Event::Done { name });
         outcome?;
+        // A sync of `meta.json` alone may be durable before what was done to other files.
+        durable.wait()?;
         let path = self.path_of(layout::META);
         let meta =
             beneath::open_file(self.directory(), layout::META).map_err(Error::io(Step::Open, &path))?;
         verity::enable_in_place(&meta, self.algorithm()).map_err(Error::io(Step::EnableVerity, &path))?;
-        barrier::sync(&meta, &path)?;
+        // All of the file system once more: what a file was given later need not be in its own log.
+        durable.wait()?;
         Ok(enabled.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }

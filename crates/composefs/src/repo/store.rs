@@ -27,7 +27,7 @@ use super::{Repository, Writer, layout, object::Wanted};
 use crate::{
     digest::{ObjectId, VerityHasher, object_id_of},
     disk::{
-        barrier::{self, Barrier},
+        barrier::Barrier,
         beneath,
         lock::Locked,
         publish::{Modes, Nursery, OBJECT_PREFIX, Temporary},
@@ -239,6 +239,9 @@ impl Writer {
         }
         let (opened, measured) = match self.open_raw(id) {
             Err(Error::ObjectMissing { .. }) => return Ok(Present::No),
+            Err(error) if self.is_distrusted(id) && is_rot(&error) => {
+                return Ok(Present::Damaged("it cannot be opened"));
+            }
             result => result?,
         };
         Ok(match measured {
@@ -315,13 +318,13 @@ impl Writer {
 
     /// Enables fs-verity where it belongs and links the temporary under its id; tells whether it was new.
     fn name(&self, temporary: Temporary, id: &ObjectId, present: &Present) -> Result<bool> {
-        let temporary = self.seal(temporary, id)?;
+        let mut temporary = self.seal(temporary, id)?;
         self.prepare_prefix(id)?;
         let objects = self.objects_directory()?;
         if let Present::Damaged(reason) = present {
             tracing::warn!(%id, reason, "replacing a damaged object");
             // What is there may be of use to somebody until the whole of its successor is on disk.
-            barrier::sync(temporary.fd(), &self.path_of(layout::object_path(id)))?;
+            temporary.settle(self.nursery(".")?, &self.path_of(layout::object_path(id)))?;
             temporary
                 .replace(self.nursery(".")?, objects, &id.object_path())
                 .map_err(|error| self.object_error(Step::Rename, id, error))?;
@@ -368,6 +371,13 @@ impl Writer {
             _ => Err(Error::VerityMissing { id: *id }),
         }
     }
+}
+
+/// Tells whether a file cannot be opened since what the file system has of it, its fs-verity too, makes no sense.
+fn is_rot(error: &Error) -> bool {
+    let Error::Io { step: Step::Open | Step::MeasureVerity, source, .. } = error else { return false };
+    let errno = Errno::from_io_error(source);
+    matches!(errno, Some(Errno::IO | Errno::INVAL | Errno::UCLEAN | Errno::BADMSG | Errno::MSGSIZE))
 }
 
 fn write_all(temporary: &mut Temporary, mut contents: &[u8]) -> io::Result<()> {

@@ -50,6 +50,22 @@ fn replacing_leaves_one_file() {
 }
 
 #[test]
+fn what_is_settled_has_a_name_and_then_its_own() {
+    both(|directory, nursery, create| {
+        let mut temporary = create();
+        temporary.settle(nursery, directory.path()).unwrap();
+        let meanwhile = names(directory);
+        assert!(meanwhile.len() == 1 && meanwhile[0].starts_with(OBJECT_PREFIX), "{meanwhile:?}");
+        assert!(temporary.publish(nursery.directory, "a").unwrap());
+        assert_eq!(names(directory), ["a"]);
+        let mut temporary = create();
+        temporary.settle(nursery, directory.path()).unwrap();
+        assert!(!temporary.publish(nursery.directory, "a").unwrap());
+        assert_eq!(names(directory), ["a"]);
+    });
+}
+
+#[test]
 fn symlinks_are_swapped_and_nothing_else_is() {
     both(|directory, nursery, _| {
         let swap = |target| swap_symlink(nursery.directory, nursery.directory, "link", target);

@@ -244,6 +244,7 @@ impl Fault {
                 Remedy::Remove { path: subject.to_string() }
             }
             Self::BrokenSymlink | Self::LeftoverTemporary | Self::StaleRecord => Remedy::CollectGarbage,
+            Self::ObjectVerity(_) => Remedy::RepairDeep,
             other if other.reason().is_some_and(|reason| reason.is_io) => Remedy::CheckFileSystem,
             _ => Remedy::Repair,
         }

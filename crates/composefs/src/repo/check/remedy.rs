@@ -9,6 +9,8 @@ use std::{fmt, path::Path};
 pub enum Remedy {
     /// Repair: store what is damaged or missing anew, from a source or from what is here; enable fs-verity.
     Repair,
+    /// Repair, after reading all objects: one that rotted with fs-verity is known by nothing else.
+    RepairDeep,
     /// Collect garbage: names that lead nowhere and what was left over go.
     CollectGarbage,
     /// Remove what is none of a repository's: nothing can use it.
@@ -29,6 +31,7 @@ impl Remedy {
     pub fn command(&self, cfsctl: &[String], repository: &Path) -> Option<Vec<String>> {
         let verb: &[&str] = match self {
             Self::Repair => &["repair"],
+            Self::RepairDeep => &["repair", "--deep"],
             Self::CollectGarbage => &["gc"],
             Self::RewriteMetadata => &["init", "--reset-metadata"],
             Self::CheckFileSystem => return None,
@@ -47,6 +50,7 @@ impl fmt::Display for Remedy {
             Self::Repair => {
                 "stores what is damaged or missing anew, from where the image came from or from what is here"
             }
+            Self::RepairDeep => "stores anew what cannot be read; where that does not last, it is the disk",
             Self::CollectGarbage => "removes names that lead nowhere, and what was left over",
             Self::Remove { .. } => "removes what nothing here can use",
             Self::RewriteMetadata => "keeps the objects and drops all names; restore meta.json if you can",

@@ -67,7 +67,6 @@ pub(in crate::repo) fn write(
     let nursery = Nursery { directory, below: ".", prefix: META_PREFIX, modes: Modes::new() };
     let mut temporary = Temporary::create(nursery).map_err(Error::io(Step::CreateTemporary, &meta_path))?;
     fill(&temporary, &meta.to_bytes()).map_err(Error::io(Step::Write, &meta_path))?;
-    barrier::sync(temporary.fd(), &meta_path)?;
     if verified {
         let enabled = verity::enable(temporary, nursery, meta.algorithm)
             .map_err(Error::io(Step::EnableVerity, &meta_path))?;
@@ -76,6 +75,7 @@ pub(in crate::repo) fn write(
             Enabled::Unsupported(_) => return Err(Error::VerityUnsupported { path: path.to_owned() }),
         };
     }
+    temporary.settle(nursery, &meta_path)?;
     let created = match existing {
         Existing::Kept => temporary.publish(directory, layout::META),
         Existing::Replaced => temporary.replace(nursery, directory, layout::META).map(|()| true),
