@@ -9,7 +9,8 @@ use std::{
     str::FromStr,
 };
 
-use sha2::{Digest as _, Sha256, Sha512};
+use composefs::digest::{VerityHasher, hash::Sha256};
+use sha2::{Digest as _, Sha512};
 
 /// A digest as OCI writes it: `algorithm:encoded`.
 ///
@@ -159,11 +160,22 @@ impl DigestHasher {
         }
     }
 
+    /// Hashes more bytes, which are the next of a file too; see [`VerityHasher::update_with`].
+    pub fn update_with(&mut self, file: &mut VerityHasher, bytes: &[u8]) {
+        match self {
+            Self::Sha256(state) => file.update_with(state, bytes),
+            other => {
+                other.update(bytes);
+                file.update(bytes);
+            }
+        }
+    }
+
     /// Returns the digest.
     #[must_use]
     pub fn finish(self) -> Digest {
         match self {
-            Self::Sha256(state) => encode("sha256", &state.finalize()),
+            Self::Sha256(state) => encode("sha256", &state.finish()),
             Self::Sha384(state) => encode("sha384", &state.finalize()),
             Self::Sha512(state) => encode("sha512", &state.finalize()),
         }

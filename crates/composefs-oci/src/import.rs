@@ -3,6 +3,7 @@
 //! Nothing here makes an entry: what comes out are objects and the ids of streams, to be committed by the caller
 //! once every digest agrees.
 
+mod backlog;
 pub mod entry_line;
 pub mod layer;
 mod pipeline;

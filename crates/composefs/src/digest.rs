@@ -8,7 +8,7 @@ pub mod hash;
 pub mod verity;
 
 pub use object_id::{ObjectId, ObjectIdError};
-pub use verity::{VerityHasher, object_id_of};
+pub use verity::{VerityHasher, object_id_of, object_ids_of};
 
 use std::{fmt, str::FromStr};
 

@@ -36,7 +36,7 @@ pub use commit::Commit;
 pub use create::{InitOptions, InitOutcome, init};
 pub use entry::Resolved;
 pub use gc::{Candidate, GcOptions, GcPlan, GcReport, Limit};
-pub use ingest::{Batch, IngestStats, Lane, PoolOptions, StorePool};
+pub use ingest::{BATCH_FILES, Batch, IngestStats, Lane, PoolOptions, StorePool};
 pub use meta::{ErofsFormats, Meta, file::supports_verity};
 pub use open::{OpenOptions, Origin, system_path, user_path};
 pub use repair::{Damage, Harm};

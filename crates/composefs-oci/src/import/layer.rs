@@ -1,15 +1,15 @@
 //! Tar events of a layer to objects and a splitstream.
 //!
 //! One pass: every byte of the tar goes through the diff_id's hash; contents of files also through the fs-verity
-//! hash, then to the store. Members up to 1 MiB are hashed in memory and stored in batches by the pool;
+//! hash, with the same instructions if both are SHA-256, then to the store. Members up to 1 MiB are hashed in memory and stored in batches by the pool;
 //! larger ones are written while they are hashed.
 
 use std::io::{self, Read};
 
 use composefs::{
-    digest::{ObjectId, VerityHasher},
+    digest::{Algorithm, ObjectId, VerityHasher, object_ids_of},
     progress::Observer,
-    repo::{Batch, IngestStats, Lane, ObjectFile, ObjectWriter, StorePool, Writer},
+    repo::{BATCH_FILES, Batch, IngestStats, Lane, ObjectFile, ObjectWriter, StorePool, Writer},
     splitstream::{Builder, ContentType},
 };
 use composefs_tar::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 use super::{
+    backlog::Backlog,
     pipeline::{self, Blob, Chunks, Stop},
     shared_files::SharedFiles,
     sparse::Expanding,
@@ -193,10 +194,10 @@ struct Split {
 /// The file that is being received.
 enum Current {
     None,
-    /// In the batch's buffer, from this offset on.
+    /// In the batch's buffer, from this offset on. Without a hasher its id is computed with those of the batch.
     Small {
         start: usize,
-        hasher: VerityHasher,
+        hasher: Option<VerityHasher>,
     },
     /// Written while it is hashed.
     Large(ObjectWriter),
@@ -213,6 +214,7 @@ struct Splitter<'a> {
     spool: StreamSpool,
     lane: Lane,
     batch: Batch,
+    backlog: Backlog,
     current: Current,
     external_size: u64,
     /// Bytes of contents so far: with those that are inline, the offset in the tar.
@@ -240,6 +242,7 @@ impl<'a> Splitter<'a> {
             spool: StreamSpool::default(),
             batch: lane.batch(),
             lane,
+            backlog: Backlog::default(),
             current: Current::None,
             external_size: 0,
             content_bytes: 0,
@@ -254,7 +257,6 @@ impl<'a> Splitter<'a> {
         loop {
             let chunk = chunks.next().map_err(|error| Stop::Bytes(Error::blob_io(blob, error)))?;
             let Some(mut input) = chunk else { break };
-            self.diff.update(input);
             self.stats.tar_bytes += input.len() as u64;
             while let Some(event) = self.parser.parse(&mut input).map_err(|source| self.tar_error(source))? {
                 self.event(event)?;
@@ -274,8 +276,16 @@ impl<'a> Splitter<'a> {
     fn event(&mut self, event: Event<'_>) -> Result<(), Stop> {
         match event {
             Event::Inline(bytes) => {
+                self.diff.update(bytes);
                 self.stats.inline_bytes += bytes.len() as u64;
-                self.builder.inline(bytes).map_err(|error| other(stream_error(&self.name, error)))
+                if self.backlog.is_empty() {
+                    return self
+                        .builder
+                        .inline(bytes)
+                        .map_err(|error| other(stream_error(&self.name, error)));
+                }
+                self.backlog.inline(bytes);
+                if self.backlog.is_full() { self.settle() } else { Ok(()) }
             }
             Event::Member(member) => {
                 self.check_entry(&member)?;
@@ -322,10 +332,10 @@ impl<'a> Splitter<'a> {
         self.current = if let Some(object) = shared {
             Current::Shared(object, VerityHasher::new(self.importer.writer.algorithm()))
         } else if size <= WHOLE_MAX {
-            Current::Small {
-                start: self.batch.buffer.len(),
-                hasher: VerityHasher::new(self.importer.writer.algorithm()),
-            }
+            let algorithm = self.importer.writer.algorithm();
+            // SHA-256 of the file and of the tar together take the time of one; SHA-512 gains by many files at once.
+            let hasher = (algorithm == Algorithm::Sha256).then(|| VerityHasher::new(algorithm));
+            Current::Small { start: self.batch.buffer.len(), hasher }
         } else {
             Current::Large(self.importer.writer.object_writer(size).map_err(other)?)
         };
@@ -339,12 +349,24 @@ impl<'a> Splitter<'a> {
         self.content_bytes += bytes.len() as u64;
         match &mut self.current {
             Current::Small { hasher, .. } => {
-                hasher.update(bytes);
+                match hasher {
+                    Some(hasher) => self.diff.update_with(hasher, bytes),
+                    None => self.diff.update(bytes),
+                }
                 self.batch.buffer.extend_from_slice(bytes);
             }
-            Current::Large(object) => object.append(bytes).map_err(other)?,
-            Current::Shared(_, hasher) => hasher.update(bytes),
-            Current::None => {}
+            Current::Large(object) => {
+                match &mut self.diff {
+                    DigestHasher::Sha256(tar) => object.append_with(tar, bytes),
+                    diff => {
+                        diff.update(bytes);
+                        object.append(bytes)
+                    }
+                }
+                .map_err(other)?;
+            }
+            Current::Shared(_, hasher) => self.diff.update_with(hasher, bytes),
+            Current::None => self.diff.update(bytes),
         }
         if self.sparse.is_some() {
             self.expand(bytes)?;
@@ -355,32 +377,55 @@ impl<'a> Splitter<'a> {
     fn end(&mut self) -> Result<(), Stop> {
         let id = match std::mem::replace(&mut self.current, Current::None) {
             Current::None => return Ok(()),
-            Current::Small { start, hasher } => {
+            Current::Small { start, hasher: None } => {
+                self.backlog.file(start..self.batch.buffer.len(), self.external_size);
+                None
+            }
+            Current::Small { start, hasher: Some(hasher) } => {
                 let id = hasher.finish();
                 self.batch.items.push((id, start..self.batch.buffer.len()));
-                id
+                Some(id)
             }
             Current::Large(object) => {
                 let stored = object.finish().map_err(other)?;
                 self.lane.count(stored.size, stored.new);
-                stored.id
+                Some(stored.id)
             }
             Current::Shared(object, hasher) => {
                 let stored = object.finish(hasher.finish()).map_err(other)?;
                 self.lane.count_shared(stored.size, stored.new);
-                stored.id
+                Some(stored.id)
             }
         };
-        self.builder
-            .external(&id, self.external_size)
-            .map_err(|error| other(stream_error(&self.name, error)))?;
+        if let Some(id) = id {
+            self.settle()?;
+            self.builder
+                .external(&id, self.external_size)
+                .map_err(|error| other(stream_error(&self.name, error)))?;
+        }
         if self.sparse.is_some() {
             self.end_sparse()?;
         }
-        if self.batch.is_full() { self.flush() } else { Ok(()) }
+        let full = self.batch.is_full() || self.backlog.files() >= BATCH_FILES;
+        if full { self.flush() } else { Ok(()) }
+    }
+
+    /// Computes the ids that the backlog waits for, and hands it to the stream.
+    fn settle(&mut self) -> Result<(), Stop> {
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        let buffer = &self.batch.buffer;
+        let files = self.backlog.contents().map(|range| buffer.get(range).unwrap_or_default());
+        let files: Vec<&[u8]> = files.collect();
+        let ids = object_ids_of(self.importer.writer.algorithm(), &files);
+        self.batch.items.extend(ids.iter().copied().zip(self.backlog.contents()));
+        let settled = self.backlog.settle(&ids, &mut self.builder);
+        settled.map_err(|error| other(stream_error(&self.name, error)))
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
+        self.settle()?;
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -406,6 +451,7 @@ impl<'a> Splitter<'a> {
 
     fn end_sparse(&mut self) -> Result<(), Stop> {
         let Some(sparse) = self.sparse.take() else { return Ok(()) };
+        self.settle()?;
         let stored = sparse.finish().map_err(other)?;
         self.builder.object_ref(&stored.id).map_err(|error| other(stream_error(&self.name, error)))
     }

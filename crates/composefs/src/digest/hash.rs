@@ -1,6 +1,7 @@
 //! SHA-2 behind one type, the algorithm chosen at run time.
 
-use sha2::{Digest as _, Sha256, Sha512};
+pub use composefs_hash::Sha256;
+use sha2::{Digest as _, Sha512};
 
 use super::{Algorithm, ObjectId};
 
@@ -31,10 +32,22 @@ impl Hasher {
         }
     }
 
+    /// Hashes more bytes with this and with a SHA-256 of something that has the same bytes here; see
+    /// [`Sha256::update_with`].
+    pub fn update_with(&mut self, other: &mut Sha256, bytes: &[u8]) {
+        match self {
+            Self::Sha256(state) => state.update_with(other, bytes),
+            Self::Sha512(state) => {
+                state.update(bytes);
+                other.update(bytes);
+            }
+        }
+    }
+
     /// Appends the digest to `out` and starts again.
     pub fn finish_into(&mut self, out: &mut Vec<u8>) {
         match self {
-            Self::Sha256(state) => out.extend_from_slice(&state.finalize_reset()),
+            Self::Sha256(state) => out.extend_from_slice(&state.finish_reset()),
             Self::Sha512(state) => out.extend_from_slice(&state.finalize_reset()),
         }
     }
@@ -42,7 +55,7 @@ impl Hasher {
     /// Returns the digest in the shape of an id.
     pub(super) fn finish(self) -> ObjectId {
         let (algorithm, digest) = match self {
-            Self::Sha256(state) => (Algorithm::Sha256, state.finalize().to_vec()),
+            Self::Sha256(state) => (Algorithm::Sha256, state.finish().to_vec()),
             Self::Sha512(state) => (Algorithm::Sha512, state.finalize().to_vec()),
         };
         match ObjectId::from_bytes(algorithm, &digest) {

@@ -8,6 +8,8 @@
 
 use std::io;
 
+use composefs_hash::{Sha256, many};
+
 use super::{Algorithm, LG_BLOCK_SIZE, ObjectId, hash::Hasher};
 
 /// Computes an fs-verity digest from bytes pushed in pieces of any length.
@@ -50,18 +52,65 @@ impl VerityHasher {
     }
 
     /// Pushes the next bytes of the file.
-    pub fn update(&mut self, mut bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         self.size_bytes += bytes.len() as u64;
-        let block = 1_usize << self.lg_block_size;
-        while !bytes.is_empty() {
-            // A full block is finished only when more follows: a file of one block has no level above.
-            if self.leaf_bytes == block {
-                self.finish_leaf();
-            }
-            let (now, rest) = bytes.split_at(bytes.len().min(block - self.leaf_bytes));
+        let block = self.block();
+        let mut rest = bytes;
+        if self.leaf_bytes > 0 {
+            let (now, later) = rest.split_at(rest.len().min(block - self.leaf_bytes));
             self.leaf.update(now);
-            self.leaf_bytes += now.len();
-            bytes = rest;
+            self.took(now.len());
+            rest = later;
+        }
+        let (whole, rest) = rest.split_at(rest.len() - rest.len() % block);
+        self.push_leaves(whole);
+        if !rest.is_empty() {
+            self.leaf.update(rest);
+            self.took(rest.len());
+        }
+    }
+
+    /// Pushes the next bytes of the file, and pushes them to `other` too: the digest of a tar that holds the file. For
+    /// SHA-256 both together take the time of one.
+    pub fn update_with(&mut self, other: &mut Sha256, bytes: &[u8]) {
+        if self.algorithm != Algorithm::Sha256 {
+            other.update(bytes);
+            self.update(bytes);
+            return;
+        }
+        self.size_bytes += bytes.len() as u64;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(self.block() - self.leaf_bytes));
+            self.leaf.update_with(other, now);
+            self.took(now.len());
+            rest = later;
+        }
+    }
+
+    const fn block(&self) -> usize {
+        1 << self.lg_block_size
+    }
+
+    /// Counts bytes of the leaf, and finishes it when it is full.
+    fn took(&mut self, bytes: usize) {
+        self.leaf_bytes += bytes;
+        if self.leaf_bytes == self.block() {
+            self.finish_leaf();
+        }
+    }
+
+    /// Pushes whole blocks, several at a time.
+    fn push_leaves(&mut self, blocks: &[u8]) {
+        let (block, size) = (self.block(), self.algorithm.digest_size());
+        if blocks.is_empty() {
+            return;
+        }
+        let mut hashes = Vec::with_capacity(blocks.len() / block * size);
+        let leaves: Vec<&[u8]> = blocks.chunks_exact(block).collect();
+        hash_many(self.algorithm, &leaves, &mut hashes);
+        for hash in hashes.chunks_exact(size) {
+            self.push(0, hash);
         }
     }
 
@@ -77,7 +126,7 @@ impl VerityHasher {
     }
 
     fn finish_leaf(&mut self) {
-        let padding = (1 << self.lg_block_size) - self.leaf_bytes;
+        let padding = self.block() - self.leaf_bytes;
         pad(&mut self.leaf, padding);
         self.leaf_bytes = 0;
         let mut hash = Vec::with_capacity(self.algorithm.digest_size());
@@ -87,19 +136,21 @@ impl VerityHasher {
 
     /// Adds a hash to a level; a level that is full when another hash comes is hashed into the one above.
     fn push(&mut self, mut level: usize, hash: &[u8]) {
-        let block = 1_usize << self.lg_block_size;
-        let mut hash = hash.to_vec();
+        let block = self.block();
+        let mut above;
+        let mut hash = hash;
         loop {
             let Some(hashes) = self.levels.get_mut(level) else {
-                self.levels.push(hash);
+                self.levels.push(hash.to_vec());
                 return;
             };
             if hashes.len() < block {
-                hashes.extend_from_slice(&hash);
+                hashes.extend_from_slice(hash);
                 return;
             }
-            let full = std::mem::replace(hashes, hash);
-            hash = self.hash_block(&full);
+            let full = std::mem::replace(hashes, hash.to_vec());
+            above = self.hash_block(&full);
+            hash = &above;
             level += 1;
         }
     }
@@ -107,7 +158,7 @@ impl VerityHasher {
     fn hash_block(&self, hashes: &[u8]) -> Vec<u8> {
         let mut hasher = Hasher::new(self.algorithm);
         hasher.update(hashes);
-        pad(&mut hasher, (1 << self.lg_block_size) - hashes.len());
+        pad(&mut hasher, self.block() - hashes.len());
         let mut hash = Vec::with_capacity(self.algorithm.digest_size());
         hasher.finish_into(&mut hash);
         hash
@@ -119,7 +170,9 @@ impl VerityHasher {
         if self.size_bytes == 0 {
             return vec![0; self.algorithm.digest_size()];
         }
-        self.finish_leaf();
+        if self.leaf_bytes > 0 {
+            self.finish_leaf();
+        }
         let mut level = 0;
         loop {
             let hashes = self.levels.get(level).cloned().unwrap_or_default();
@@ -137,14 +190,27 @@ impl VerityHasher {
     pub fn finish(self) -> ObjectId {
         let (algorithm, lg_block_size, size) = (self.algorithm, self.lg_block_size, self.size_bytes);
         let root = self.finish_root();
-        let mut descriptor = Vec::with_capacity(256);
-        descriptor.extend_from_slice(&[1, algorithm.kernel_number(), lg_block_size, 0, 0, 0, 0, 0]);
-        descriptor.extend_from_slice(&size.to_le_bytes());
-        descriptor.extend_from_slice(&root);
-        descriptor.resize(256, 0);
         let mut hasher = Hasher::new(algorithm);
-        hasher.update(&descriptor);
+        hasher.update(&descriptor(algorithm, lg_block_size, size, &root));
         hasher.finish()
+    }
+}
+
+/// The bytes whose hash is the digest.
+fn descriptor(algorithm: Algorithm, lg_block_size: u8, size: u64, root: &[u8]) -> [u8; 256] {
+    let mut descriptor = [0; 256];
+    let fields = [1, algorithm.kernel_number(), lg_block_size, 0, 0, 0, 0, 0].into_iter();
+    let fields = fields.chain(size.to_le_bytes()).chain(root.iter().copied());
+    for (to, from) in descriptor.iter_mut().zip(fields) {
+        *to = from;
+    }
+    descriptor
+}
+
+fn hash_many(algorithm: Algorithm, messages: &[&[u8]], out: &mut Vec<u8>) {
+    match algorithm {
+        Algorithm::Sha256 => many::sha256(messages, out),
+        Algorithm::Sha512 => many::sha512(messages, out),
     }
 }
 
@@ -176,6 +242,62 @@ pub fn object_id_of(algorithm: Algorithm, contents: &[u8]) -> ObjectId {
     let mut hasher = VerityHasher::new(algorithm);
     hasher.update(contents);
     hasher.finish()
+}
+
+/// Returns the ids of contents held in memory, in order; many small files take less time so than one after the other.
+#[must_use]
+pub fn object_ids_of(algorithm: Algorithm, files: &[&[u8]]) -> Vec<ObjectId> {
+    let size = algorithm.digest_size();
+    // Level by level, the blocks of all files together.
+    let mut hashes = hashes_of_blocks(algorithm, files);
+    loop {
+        let higher: Vec<_> = hashes.iter_mut().filter(|hashes| hashes.len() > size).collect();
+        if higher.is_empty() {
+            break;
+        }
+        let level: Vec<&[u8]> = higher.iter().map(|hashes| &hashes[..]).collect();
+        let above = hashes_of_blocks(algorithm, &level);
+        for (hashes, above) in higher.into_iter().zip(above) {
+            *hashes = above;
+        }
+    }
+    let descriptors = files.iter().zip(&hashes);
+    let descriptors: Vec<_> = descriptors
+        .map(|(contents, root)| descriptor(algorithm, LG_BLOCK_SIZE, contents.len() as u64, root))
+        .collect();
+    let messages: Vec<&[u8]> = descriptors.iter().map(<[u8; 256]>::as_slice).collect();
+    let mut digests = Vec::with_capacity(files.len() * size);
+    hash_many(algorithm, &messages, &mut digests);
+    digests.chunks_exact(size).filter_map(|digest| ObjectId::from_bytes(algorithm, digest).ok()).collect()
+}
+
+/// Returns the hashes of each one's blocks, the last filled up with zeros.
+fn hashes_of_blocks(algorithm: Algorithm, contents: &[&[u8]]) -> Vec<Vec<u8>> {
+    const BLOCK: usize = 1 << LG_BLOCK_SIZE;
+    let mut ends = Vec::new();
+    for contents in contents {
+        let (_, end) = contents.as_chunks::<BLOCK>();
+        if !end.is_empty() {
+            ends.extend_from_slice(end);
+            ends.resize(ends.len().next_multiple_of(BLOCK), 0);
+        }
+    }
+    let mut ends = ends.chunks_exact(BLOCK);
+    let mut blocks = Vec::new();
+    for contents in contents {
+        let (whole, end) = contents.as_chunks::<BLOCK>();
+        blocks.extend(whole.iter().map(<[u8; BLOCK]>::as_slice));
+        blocks.extend(if end.is_empty() { None } else { ends.next() });
+    }
+    let mut hashes = Vec::with_capacity(blocks.len() * algorithm.digest_size());
+    hash_many(algorithm, &blocks, &mut hashes);
+    let mut left = &hashes[..];
+    let mut take = |blocks: usize| {
+        let (now, rest) = left.split_at((blocks * algorithm.digest_size()).min(left.len()));
+        left = rest;
+        now.to_vec()
+    };
+    contents.iter().map(|contents| take(contents.len().div_ceil(BLOCK))).collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use rustix::{
 
 use super::{Repository, Writer, layout, object::Wanted};
 use crate::{
-    digest::{ObjectId, VerityHasher, object_id_of},
+    digest::{ObjectId, VerityHasher, hash::Sha256, object_id_of},
     disk::{
         barrier::Barrier,
         beneath,
@@ -488,6 +488,15 @@ impl ObjectWriter {
     /// [`Error::Io`].
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
+        self.file.append(bytes)
+    }
+
+    /// Writes bytes that `tar` hashes too; see [`VerityHasher::update_with`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn append_with(&mut self, tar: &mut Sha256, bytes: &[u8]) -> Result<()> {
+        self.hasher.update_with(tar, bytes);
         self.file.append(bytes)
     }
 

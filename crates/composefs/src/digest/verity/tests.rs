@@ -69,6 +69,35 @@ proptest! {
         }
         prop_assert_eq!(hasher.finish_root(), by_definition(algorithm, &data));
     }
+
+    /// Beside a tar's digest, which goes on between and after, in pieces; and many files at once.
+    #[test]
+    fn beside_a_tar_and_together(sizes in prop::collection::vec(prop_oneof![8 => 0_usize..9000, 4 => 0_usize..60_000, 1 => Just(4096), 1 => Just(8192), 1 => Just(524_289)], 1..10), cut in 1_usize..60_000, lead in 0_usize..130, sha512: bool) {
+        let algorithm = if sha512 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+        let data: Vec<u8> = (0..600_000).map(|i| (i * 13 + i / 256) as u8).collect();
+        let files: Vec<&[u8]> = sizes.iter().enumerate().map(|(n, size)| &data[n..n + size]).collect();
+        let (mut tar, mut whole) = (Sha256::new(), vec![3; lead]);
+        tar.update(&whole);
+        let mut ids = Vec::new();
+        for file in files.iter().copied() {
+            let mut hasher = VerityHasher::new(algorithm);
+            for piece in file.chunks(cut) {
+                hasher.update_with(&mut tar, piece);
+            }
+            let padding = vec![0; file.len().next_multiple_of(512) - file.len()];
+            tar.update(&padding);
+            whole.extend_from_slice(file);
+            whole.extend_from_slice(&padding);
+            let mut plain = Hasher::new(algorithm);
+            plain.update(&descriptor(algorithm, 12, file.len() as u64, &by_definition(algorithm, file)));
+            let expected = plain.finish();
+            prop_assert_eq!(hasher.finish(), expected);
+            prop_assert_eq!(object_id_of(algorithm, file), expected);
+            ids.push(expected);
+        }
+        prop_assert_eq!(tar.finish(), Sha256::digest(&whole));
+        prop_assert_eq!(object_ids_of(algorithm, &files), ids);
+    }
 }
 
 #[test]
