@@ -10,6 +10,7 @@ use crate::{
     policy::PolicyError,
     reference::ReferenceError,
     rootfs::MergeError,
+    seal::SealError,
     transport::containers_storage::StorageError,
 };
 
@@ -304,6 +305,13 @@ pub enum Error {
         /// How many combinations were tried.
         tried: usize,
     },
+    /// A seal that does not hold, or cannot be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A signature that could not be made.
+    #[cfg(feature = "signatures")]
+    #[error("sign")]
+    Sign(#[source] crate::signature::CmsError),
     /// A config that was never sealed.
     #[error("can only mount sealed containers")]
     NotSealed,
@@ -435,6 +443,7 @@ impl Error {
             Self::Repository(error) => error.hint(),
             Self::Reference(error) => error.hint(),
             Self::Policy(error) => error.hint(),
+            Self::Seal(error) => error.hint(),
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.hint(),
             #[cfg(feature = "registry")]

@@ -18,16 +18,18 @@ pub mod transport;
 pub mod import;
 pub mod stored;
 pub mod rootfs;
+pub mod boot;
 pub mod seal;
 #[cfg(feature = "signatures")]
 pub mod signature;
-pub mod boot;
 pub mod fsck;
 mod stoppable;
 mod afresh;
 pub mod find;
+pub mod trust;
 pub mod usage;
 pub mod pull;
+pub mod sealing;
 pub mod repair;
 pub mod copy;
 

@@ -15,7 +15,7 @@ mod key;
 use composefs::digest::ObjectId;
 
 pub use certificate::{Certificate, CertificateError};
-pub use cms::{CmsError, sign, signers};
+pub use cms::{CmsError, sign, sign_all, signers};
 pub use key::{KeyError, SigningKey};
 
 /// Begins what is signed.

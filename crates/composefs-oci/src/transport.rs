@@ -3,6 +3,7 @@
 mod archive_file;
 mod archive_index;
 pub mod containers_storage;
+pub(crate) mod memory;
 pub mod layout;
 pub mod oci_archive;
 pub mod dir;

@@ -98,6 +98,7 @@ impl Gc {
                 self.timeout.map_or(Wait::Forever, |seconds| Wait::AtMost(Duration::from_secs(seconds)));
             let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
             origins::prune(&repo)?;
+            composefs_oci::trust::record::prune(&repo)?;
             (unreadable, fit) = (texts(&report.unreadable), report.fit);
             match self.json {
                 true => ui::json::print(&serde_json::json!({

@@ -10,7 +10,7 @@ use composefs::{
     repo::Repository,
 };
 
-use crate::app::App;
+use crate::{app::App, ui::error::Usage};
 
 /// How an image is mounted.
 #[derive(Debug, Args)]
@@ -60,6 +60,19 @@ enum Verity {
 }
 
 impl MountArgs {
+    /// Makes sure that nobody asked the kernel to look away from what was verified.
+    pub(crate) fn insist(&self, repo: &Repository) -> anyhow::Result<()> {
+        if matches!(self.verity, Verity::On | Verity::Off) {
+            bail!(Usage("--require-seal needs fs-verity wherever it is; leave out --verity".to_owned()));
+        }
+        if !repo.is_verified() {
+            crate::ui::say!(
+                "warning: this repository has no fs-verity: what was verified is not checked again when it is read"
+            );
+        }
+        Ok(())
+    }
+
     pub(crate) fn mount(
         &self,
         repo: &Repository,

@@ -23,8 +23,10 @@ pub(crate) mod registry_args;
 mod rm;
 mod rootfs_args;
 mod seal;
+mod sign;
 mod tag;
 mod tree_args;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     ComputeId(compute_id::ComputeId),
     CreateImage(create_image::CreateImage),
     Seal(seal::Seal),
+    Sign(Box<sign::Sign>),
+    Verify(Box<verify::Verify>),
     Mount(mount::Mount),
     Fsck(fsck::Fsck),
     LinkedErofsImages(linked_images::LinkedErofsImages),
@@ -80,6 +84,8 @@ impl Command {
             Self::ComputeId(verb) => verb.run(app),
             Self::CreateImage(verb) => verb.run(app),
             Self::Seal(verb) => verb.run(app),
+            Self::Sign(verb) => verb.run(app),
+            Self::Verify(verb) => return verb.run(app),
             Self::Mount(verb) => verb.run(app),
             Self::Fsck(verb) => return verb.run(app),
             Self::LinkedErofsImages(verb) => verb.run(app),

@@ -38,7 +38,8 @@ impl Drop for Restore {
 
 /// Reads bytes as keys: the end of line, correction, and the wish to leave.
 fn read_line(input: impl BufRead) -> anyhow::Result<String> {
-    let mut line = Vec::new();
+    // With room for all of it: what grows leaves copies behind.
+    let mut line = Vec::with_capacity(MAX + 1);
     for byte in input.bytes() {
         match byte? {
             b'\r' | b'\n' => break,

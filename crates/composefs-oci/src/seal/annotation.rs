@@ -14,7 +14,7 @@ use composefs::{
 /// The largest signature the kernel takes, in bytes.
 pub const SIGNATURE_MAX: usize = 16_128;
 /// Ends the key of an inline signature.
-const SIGNATURE: &str = ".sig";
+pub(crate) const SIGNATURE: &str = ".sig";
 
 /// What a digest is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

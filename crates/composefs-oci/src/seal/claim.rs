@@ -16,7 +16,7 @@ pub const ARTIFACT_TYPE: &str = "application/vnd.composefs.metadata.v1";
 /// The type of a signature in such an artifact.
 pub const SIGNATURE_TYPE: &str = "application/vnd.composefs.signature.v1+pkcs7";
 /// The type of an entry without a signature.
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+pub(crate) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// Who says it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

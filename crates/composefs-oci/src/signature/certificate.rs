@@ -135,6 +135,12 @@ impl Certificate {
         self.not_before <= moment && moment <= self.not_after
     }
 
+    /// Returns the SHA-256 of its bytes, in hex.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        crate::digest::Digest::sha256(&self.der).encoded().to_owned()
+    }
+
     /// Returns the subject's names in words: the values of its name, without their types.
     #[must_use]
     pub fn subject(&self) -> String {

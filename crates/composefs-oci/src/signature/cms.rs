@@ -102,39 +102,63 @@ pub fn sign(
     certificate: &Certificate,
     sha512: bool,
 ) -> Result<Vec<u8>, CmsError> {
-    if !key.is_of(&certificate.key) {
-        return Err(CmsError::OtherKey(certificate.subject()));
+    sign_all(message, &[(key, certificate)], sha512)
+}
+
+/// Signs a message as [`sign`], with several keys: whoever checks it, the kernel too, asks all of them to be known.
+///
+/// # Errors
+/// [`CmsError::OtherKey`], [`CmsError::Key`]; [`CmsError::Signers`] for none or too many; [`CmsError::TooLarge`].
+pub fn sign_all(
+    message: &[u8],
+    signers: &[(&SigningKey, &Certificate)],
+    sha512: bool,
+) -> Result<Vec<u8>, CmsError> {
+    if signers.is_empty() || signers.len() > SIGNERS_MAX {
+        return Err(CmsError::Signers(signers.len()));
     }
-    let hash = key.hash(if sha512 { Hash::Sha512 } else { Hash::Sha256 });
-    let value = key.sign(message, hash)?;
     let version: &[u8] = &[der::INTEGER, 1, 1];
     let null: &[u8] = &[der::NULL, 0];
     let oid = |oid: &[u8]| write(der::OID, &[oid]);
-    let digest_algorithm = write(der::SEQUENCE, &[&oid(hash.oid()), null]);
-    let algorithm = match certificate.key.kind {
-        KeyKind::Rsa => write(der::SEQUENCE, &[&oid(RSA), null]),
-        KeyKind::P256 | KeyKind::P384 => write(der::SEQUENCE, &[&oid(hash.ecdsa())]),
-    };
-    let signer = write(
-        der::SEQUENCE,
-        &[
-            version,
-            &write(der::SEQUENCE, &[&certificate.issuer, &certificate.serial]),
-            &digest_algorithm,
-            &algorithm,
-            &write(der::OCTET_STRING, &[&value]),
-        ],
-    );
+    let (mut hashes, mut infos) = (Vec::new(), Vec::new());
+    for (key, certificate) in signers {
+        if !key.is_of(&certificate.key) {
+            return Err(CmsError::OtherKey(certificate.subject()));
+        }
+        let hash = key.hash(if sha512 { Hash::Sha512 } else { Hash::Sha256 });
+        let value = key.sign(message, hash)?;
+        let digest_algorithm = write(der::SEQUENCE, &[&oid(hash.oid()), null]);
+        let algorithm = match certificate.key.kind {
+            KeyKind::Rsa => write(der::SEQUENCE, &[&oid(RSA), null]),
+            KeyKind::P256 | KeyKind::P384 => write(der::SEQUENCE, &[&oid(hash.ecdsa())]),
+        };
+        infos.push(write(
+            der::SEQUENCE,
+            &[
+                version,
+                &write(der::SEQUENCE, &[&certificate.issuer, &certificate.serial]),
+                &digest_algorithm,
+                &algorithm,
+                &write(der::OCTET_STRING, &[&value]),
+            ],
+        ));
+        hashes.push(digest_algorithm);
+    }
+    // The members of a set stand in the order of their bytes.
+    hashes.sort();
+    hashes.dedup();
+    infos.sort();
     let signed = write(
         der::SEQUENCE,
         &[
             version,
-            &write(der::SET, &[&digest_algorithm]),
+            &write(der::SET, &[&hashes.concat()]),
             &write(der::SEQUENCE, &[&oid(DATA)]),
-            &write(der::SET, &[&signer]),
+            &write(der::SET, &[&infos.concat()]),
         ],
     );
-    Ok(write(der::SEQUENCE, &[&oid(SIGNED_DATA), &write(der::context(0), &[&signed])]))
+    let whole = write(der::SEQUENCE, &[&oid(SIGNED_DATA), &write(der::context(0), &[&signed])]);
+    if whole.len() > SIGNATURE_MAX { Err(CmsError::TooLarge(whole.len())) } else { Ok(whole) }
 }
 
 /// Checks a signature of a message, and returns the certificates of its signers: all of them must be among those given,

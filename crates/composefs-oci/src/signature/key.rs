@@ -1,6 +1,11 @@
 //! Private keys: read, and used for nothing but signing.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pkcs8::EncryptedPrivateKeyInfoRef;
@@ -11,13 +16,17 @@ use ring::{
         KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
     },
 };
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use zeroize::Zeroizing;
 
 use super::{
-    certificate::{KeyKind, PublicKey},
+    certificate::{Certificate, KeyKind, PublicKey},
     cms::Hash,
 };
 use crate::credentials::Secret;
+
+/// The largest file with a key, in bytes.
+const FILE_MAX: usize = 64 << 10;
 
 /// A private key.
 pub struct SigningKey {
@@ -35,6 +44,9 @@ enum Pair {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// A file that cannot be read.
+    #[error("{0}")]
+    Read(String),
     /// No private key in PEM.
     #[error("no private key in PEM (PKCS#8, or RSA's own form)")]
     Form,
@@ -76,6 +88,31 @@ impl SigningKey {
         }
     }
 
+    /// Reads a key from a file, in PEM; `password` opens one that is encrypted.
+    ///
+    /// # Errors
+    /// [`KeyError`]; [`KeyError::Read`] also for a file of more than 64 KiB.
+    pub fn read(path: &Path, password: Option<&Secret>) -> Result<Self, KeyError> {
+        let read = |error: io::Error| KeyError::Read(error.to_string());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = openat(CWD, path, flags, Mode::empty()).map_err(|errno| read(errno.into()))?;
+        // Of one size from the beginning: what grows leaves copies behind.
+        let mut room = Zeroizing::new(vec![0_u8; FILE_MAX + 1]);
+        let (mut file, mut size) = (File::from(fd), 0);
+        while let Some(rest) = room.get_mut(size..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(got) => size += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(read(error)),
+            }
+        }
+        match room.get(..size) {
+            Some(pem) if size <= FILE_MAX => Self::parse(pem, password),
+            _ => Err(KeyError::Read(format!("more than {FILE_MAX} bytes"))),
+        }
+    }
+
     fn of(pair: Pair) -> Self {
         Self { pair, random: SystemRandom::new() }
     }
@@ -94,6 +131,11 @@ impl SigningKey {
     }
 
     /// Tells whether a certificate is of this key.
+    #[must_use]
+    pub fn has(&self, certificate: &Certificate) -> bool {
+        self.is_of(&certificate.key)
+    }
+
     pub(super) fn is_of(&self, public: &PublicKey) -> bool {
         let (kind, bytes) = match &self.pair {
             Pair::Rsa(pair) => (KeyKind::Rsa, pair.public_key().as_ref()),

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use composefs_oci::find::{self, Name};
+use composefs_oci::{
+    Error,
+    find::{self, Name},
+    seal::SealError,
+    trust,
+};
 
 use crate::{app::App, cmd::mount::MountArgs};
 
@@ -19,6 +24,9 @@ pub(crate) struct Mount {
     /// Mount the bootable image
     #[arg(long)]
     bootable: bool,
+    /// Mount only what `oci verify` has verified, by a certificate or a trusted manifest
+    #[arg(long)]
+    require_seal: bool,
     #[command(flatten)]
     args: MountArgs,
 }
@@ -29,6 +37,15 @@ impl Mount {
         let version = app.version(&repo);
         let kind = if self.bootable { find::ImageKind::Boot } else { find::ImageKind::Root };
         let id = find::mountable(&repo, &self.image, version, kind)?;
+        if self.require_seal {
+            let stored = find::image(&repo, &self.image).map_err(|error| match error {
+                Error::NotFound(name) => SealError::NotVerified(name).into(),
+                error => error,
+            })?;
+            let name = self.image.to_string();
+            trust::demand(&repo, stored.manifest().digest(), &name, kind, &id)?;
+            self.args.insist(&repo)?;
+        }
         self.args.mount(&repo, &id, &self.image.to_string(), &self.mountpoint)
     }
 }

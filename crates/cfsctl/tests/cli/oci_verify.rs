@@ -1,0 +1,248 @@
+use std::{fs, path::Path};
+
+use composefs_testkit::{Output, project};
+use insta::assert_snapshot;
+
+use crate::lab::{Session, sha256, unpack};
+
+const CERT: &str = "signer.cert.pem";
+
+/// A repository with an image of the vectors and some of its artifacts.
+fn with(tags: &[&str]) -> Session {
+    let session = Session::with_repository();
+    unpack("seal/layout.tar.gz", &session.sandbox.path("."));
+    session.sandbox.write(CERT, fs::read(project("tests/vectors/repo/seal").join(CERT)).unwrap());
+    for tag in tags {
+        pull(&session, tag);
+    }
+    session
+}
+
+fn pull(session: &Session, tag: &str) {
+    let _ = session.run(["--progress=none", "oci", "pull", &format!("oci:layout:{tag}"), tag]).success();
+}
+
+fn verify(session: &Session, arguments: &[&str]) -> Output {
+    session.run([&["oci", "verify"], arguments].concat())
+}
+
+/// The step that failed, and what was said about it.
+fn failed(output: &Output) -> (String, String) {
+    assert_eq!(output.code(), 1, "{output}");
+    let step = output.text().lines().find(|line| line.contains(" FAILED ")).unwrap_or_default();
+    let (step, detail) = step.split_once(" FAILED ").unwrap_or_default();
+    (step.trim().to_owned(), format!("{}\n{}", detail.trim(), output.talk()))
+}
+
+#[track_caller]
+fn fails_at(output: &Output, step: &str, text: &str) {
+    let (at, said) = failed(output);
+    assert_eq!(at, step, "{output}");
+    assert!(said.contains(text), "{output}");
+}
+
+#[test]
+fn every_step_is_shown() {
+    let mut session = with(&["image", "meta-sha256"]);
+    session.see(["oci", "verify", "image"]);
+    session.see(["oci", "verify", "image", "--cert", CERT]);
+    session.see(["oci", "verify", "image", "--cert", CERT, "--json"]);
+    session.see(["oci", "verify", "meta-sha256"]);
+    session.see(["oci", "verify", "none"]);
+    session.see(["oci", "verify", "image", "--expected-digest", "sha256:12"]);
+    session.see(["oci", "verify", "image", "--cert", "layout/index.json"]);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn all_vectors() {
+    let text = fs::read_to_string(project("tests/vectors/repo/seal/expected.tsv")).unwrap();
+    let rows = text.lines().map(|row| row.split('\t').collect::<Vec<_>>());
+    let mut seen = 0;
+    for row in rows.filter(|row| row[0].starts_with("meta-") || row[0].starts_with("inline-")) {
+        let (tag, verdict) = (row[0], row[1]);
+        let session = with(&["image", tag]);
+        let name = if tag.starts_with("inline") { tag } else { "image" };
+        let (plain, signed) = (verify(&session, &[name]), verify(&session, &[name, "--cert", CERT]));
+        match verdict {
+            "valid" | "valid (readers take any order)" => {
+                let _ = (plain.success(), signed.success());
+            }
+            "valid without signatures" => {
+                let _ = plain.success();
+                fails_at(&signed, "signatures", "the seal is not signed");
+            }
+            "valid if the manifest is trusted" => {
+                fails_at(&signed, "signatures", "the seal is not signed");
+                let trusted = verify(&session, &[name, "--expected-digest", row[2]]).success();
+                assert!(trusted.text().contains("valid: the digests stand in the trusted manifest"));
+            }
+            "digests valid, signatures by another key" => {
+                let _ = plain.success();
+                fails_at(&signed, "signatures", "not among the certificates");
+            }
+            "does not belong to image: subject differs" => fails_at(&plain, "sources", "is not sealed"),
+            wrong => {
+                let role = wrong.strip_prefix("invalid: ").unwrap();
+                let step = if role == "merged digest" { "merged image" } else { role };
+                fails_at(&plain, step, role);
+                fails_at(&signed, step, role);
+            }
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 12);
+}
+
+/// Overwrites a byte of a file whose modes forbid it.
+fn spoil(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// The object with these contents.
+fn object(session: &Session, matches: impl Fn(&[u8]) -> bool) -> std::path::PathBuf {
+    let objects = fs::read_dir(session.sandbox.repo().join("objects")).unwrap();
+    let files = objects.flat_map(|entry| fs::read_dir(entry.unwrap().path()).unwrap());
+    files.map(|entry| entry.unwrap().path()).find(|path| matches(&fs::read(path).unwrap())).unwrap()
+}
+
+#[test]
+fn what_is_changed_in_the_repository_is_found() {
+    let good = ["image", "meta-sha256"];
+    let merged = "23d7d94dab1dfbadb3fec5123abf7a99bf6bd059690d769bfd75532614099b8d";
+    let session = with(&good);
+    let listed = session.run(["image-objects", merged]).success();
+    let file = listed.text().lines().next().unwrap().trim().strip_prefix("sha256:").unwrap().to_owned();
+    let path = |hex: &str| session.sandbox.repo().join("objects").join(&hex[..2]).join(&hex[2..]);
+    spoil(&path(&file), 0);
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "objects", &file);
+
+    let session = with(&good);
+    spoil(&session.sandbox.repo().join("objects").join(&merged[..2]).join(&merged[2..]), 1100);
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "objects", merged);
+
+    // Documents have a digest of their own, and are not used at all when they differ from it.
+    for (what, mark) in [("oci-config", &b"\"rootfs\""[..]), ("oci-manifest", b"\"config\"")] {
+        let session = with(&["image"]);
+        spoil(&object(&session, |bytes| bytes.windows(mark.len()).any(|part| part == mark)), 20);
+        let refused = verify(&session, &["image", "--cert", CERT]);
+        assert_eq!(refused.code(), 1);
+        let text = refused.talk();
+        assert!(text.contains(what) || text.contains("digest"), "{text}");
+    }
+}
+
+/// Puts a changed artifact into the layout, under a tag.
+fn forge(session: &Session, of: &str, tag: &str, change: impl Fn(&mut serde_json::Value)) {
+    let layout = session.sandbox.path("layout");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let entries = index["manifests"].as_array_mut().unwrap();
+    let named = |entry: &&serde_json::Value| entry["annotations"]["org.opencontainers.image.ref.name"] == of;
+    let mut entry = entries.iter().find(named).unwrap().clone();
+    let blob = |digest: &str| layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+    let mut manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(blob(entry["digest"].as_str().unwrap())).unwrap()).unwrap();
+    change(&mut manifest);
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    fs::write(blob(&sha256(&bytes)), &bytes).unwrap();
+    entry["digest"] = sha256(&bytes).into();
+    entry["size"] = bytes.len().into();
+    entry["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+    entries.push(entry);
+    fs::write(layout.join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
+}
+
+#[test]
+fn forged_artifacts_are_found_at_their_step() {
+    let session = with(&["image"]);
+    // Digests change places, each with its signature left where it was, and then with it.
+    let swap = |manifest: &mut serde_json::Value, what: &str| {
+        let layers = manifest["layers"].as_array_mut().unwrap();
+        let taken = (layers[1][what].take(), layers[2][what].take());
+        (layers[1][what], layers[2][what]) = (taken.1, taken.0);
+    };
+    forge(&session, "meta-sha256", "signatures-swapped", |manifest| swap(manifest, "digest"));
+    pull(&session, "signatures-swapped");
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "signatures", "is not of this digest");
+
+    let session = with(&["image"]);
+    let key = "composefs.config.fsverity-sha256-12";
+    let merged = "composefs.merged.erofs.v1.fsverity-sha256-12";
+    forge(&session, "meta-sha256", "digests-swapped", |manifest| {
+        let layers = manifest["layers"].as_array_mut().unwrap();
+        let values = [layers[1]["annotations"][key].clone(), layers[2]["annotations"][merged].clone()];
+        layers[1]["annotations"][key] = values[1].clone();
+        layers[2]["annotations"][merged] = values[0].clone();
+    });
+    pull(&session, "digests-swapped");
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "config digest", "must be 23d7d94d");
+
+    // A signature that is missing for one of the roles.
+    let session = with(&["image"]);
+    forge(&session, "meta-sha256", "half", |manifest| {
+        manifest["layers"].as_array_mut().unwrap().remove(1);
+    });
+    pull(&session, "half");
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "sources", "the config is not signed");
+
+    let session = with(&["image", "meta-sha256", "meta-wrong-merged"]);
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "agreement", "disagree about the merged digest");
+    let session = with(&["image", "meta-other-subject"]);
+    fails_at(&verify(&session, &["image", "--cert", CERT]), "sources", "is not sealed");
+}
+
+#[test]
+fn another_manifest_is_not_the_trusted_one() {
+    let session = with(&["image", "inline-digest"]);
+    let image = "sha256:6de6d46ac91b0e91277b1d68bba71ffbb5d7bf3371600d98d8bd65fb747709a2";
+    fails_at(&verify(&session, &["inline-digest", "--expected-digest", image]), "manifest", "is trusted");
+    // Trust in the image says nothing of an artifact beside it.
+    pull(&session, "meta-digests-only");
+    let plain = verify(&session, &["image", "--expected-digest", image]).success();
+    assert!(plain.text().contains("nothing that is trusted vouches for them"));
+    let artifact = "sha256:061aa93202efd82cab1d209582de3b340cc007f169fea506a6c528db88acb4ba";
+    let pinned = verify(&session, &["image", "--trusted-artifact", artifact]).success();
+    assert!(pinned.text().contains("valid: the digests stand in the trusted artifact"));
+}
+
+/// None of these comes as far as mounting, which would take privileges.
+#[test]
+fn a_mount_can_demand_a_verified_image() {
+    let mut session = with(&["image"]);
+    session.sandbox.write("mnt/below", "");
+    let mount = ["oci", "mount", "--require-seal", "image", "mnt"];
+    session.note("never verified; its artifact was stripped on the way");
+    session.see(mount);
+    session.see(["oci", "verify", "image", "--cert", CERT]);
+    session.see(mount);
+    session.note("right, and by nobody");
+    pull(&session, "meta-digests-only");
+    let _ = verify(&session, &["image"]).success();
+    session.see(mount);
+    session.note("verified, then found wrong");
+    pull(&session, "meta-sha256");
+    let _ = verify(&session, &["image", "--cert", CERT]).success();
+    pull(&session, "meta-wrong-merged");
+    let _ = verify(&session, &["image", "--cert", CERT]);
+    session.see(mount);
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn a_record_of_another_image_does_not_help() {
+    let session = with(&["image", "meta-sha256"]);
+    session.sandbox.write("mnt/below", "");
+    let _ = verify(&session, &["image", "--cert", CERT]).success();
+    let notes = session.sandbox.repo().join(".cfs/verified");
+    let note = fs::read_dir(&notes).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&note).unwrap();
+    fs::write(&note, text.replace("23d7d94d", "00d7d94d")).unwrap();
+    let mount = || session.run(["oci", "mount", "--require-seal", "image", "mnt"]).talk();
+    assert!(mount().contains("which is not what was verified"));
+    fs::write(&note, "{").unwrap();
+    assert!(mount().contains("the record of the verification"));
+}
