@@ -4,6 +4,7 @@
 
 mod gzip;
 mod zstd;
+pub mod toc;
 
 use std::io::{self, BufRead, BufReader, Read};
 

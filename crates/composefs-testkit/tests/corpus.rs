@@ -28,6 +28,7 @@ targets! {
     rootfs: "../../../fuzz/fuzz_targets/rootfs.rs",
     erofs: "../../../fuzz/fuzz_targets/erofs.rs",
     tar: "../../../fuzz/fuzz_targets/tar.rs",
+    toc: "../../../fuzz/fuzz_targets/toc.rs",
     pax: "../../../fuzz/fuzz_targets/pax.rs",
     headers: "../../../fuzz/fuzz_targets/headers.rs",
     contexts: "../../../fuzz/fuzz_targets/contexts.rs",
