@@ -32,6 +32,7 @@ pub mod peers;
 pub mod docker_registry;
 pub mod state;
 pub mod faults;
+pub mod users;
 pub mod vm;
 
 pub use output::Output;

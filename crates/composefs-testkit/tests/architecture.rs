@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("composefs-tar", &[]),
     ("composefs", &["composefs-linux", "composefs-hash"]),
     ("composefs-oci", &["composefs", "composefs-linux", "composefs-tar"]),
-    ("cfsctl", &["composefs", "composefs-oci", "composefs-tar"]),
+    ("composefs-fuse", &["composefs", "composefs-linux"]),
+    ("cfsctl", &["composefs", "composefs-fuse", "composefs-oci", "composefs-tar"]),
     ("composefs-testkit", &[]),
 ];
 

@@ -23,6 +23,7 @@ pub mod space;
 mod reach;
 pub mod lease;
 pub mod session;
+pub mod unlocked;
 mod used;
 pub mod referrer;
 pub mod gc;
@@ -43,6 +44,7 @@ pub use repair::{Damage, Harm};
 pub use session::Session;
 pub use space::FreeSpace;
 pub use store::{ObjectFile, ObjectWriter, Stored};
+pub use unlocked::{OpenObject, UnlockedObjects};
 
 use std::{
     fmt,

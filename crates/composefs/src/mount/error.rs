@@ -23,6 +23,8 @@ pub enum MountStep {
     MountImageFile,
     /// Mounting the image by its loop device.
     MountImageLoop,
+    /// Showing other owners than the image's.
+    MapOwners,
     /// Making a temporary file system for changes.
     MountTemporary,
     /// Mounting the overlay.
@@ -46,6 +48,7 @@ impl fmt::Display for MountStep {
             Self::AttachLoop => "attach loop device",
             Self::MountImageFile => "mount image from its file",
             Self::MountImageLoop => "mount image from a loop device",
+            Self::MapOwners => "map owners",
             Self::MountTemporary => "mount temporary upper layer",
             Self::MountOverlay => "mount overlay",
             Self::Place => "place mount",

@@ -29,6 +29,8 @@ pub enum Feature {
     LayerDescriptors,
     /// Overlay layers from mounts that have no place, Linux 6.15.
     DetachedLayers,
+    /// EROFS and overlay layers with mapped owners, Linux 5.19; found by trying.
+    MappedOwners,
 }
 
 impl Feature {
@@ -64,6 +66,7 @@ impl Feature {
             Self::AppendedLayers => "Linux 6.7 or later has it",
             Self::LayerDescriptors => "Linux 6.13 or later has it",
             Self::DetachedLayers => "Linux 6.15 or later has it",
+            Self::MappedOwners => "Linux 5.19 or later has it; `--fuse=yes` does without",
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Feature {
             Self::AppendedLayers => "overlayfs layers one by one",
             Self::LayerDescriptors => "overlayfs layers by descriptor",
             Self::DetachedLayers => "overlayfs layers from detached mounts",
+            Self::MappedOwners => "EROFS with mapped owners",
         })
     }
 }

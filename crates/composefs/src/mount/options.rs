@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     error::{MountError, Result},
+    idmap::IdMap,
     probe::Kernel,
 };
 
@@ -69,6 +70,10 @@ pub struct MountOptions {
     pub access: Access,
     /// Where changes go, or where earlier ones are shown from on a read-only mount.
     pub upper: Option<UpperLayer>,
+    /// The most bytes that a temporary upper layer takes; `None` is half of the machine's memory.
+    pub temporary_bytes: Option<u64>,
+    /// Whose the files are shown to be; empty shows the image's owners.
+    pub idmap: IdMap,
     /// What the kernel is taken to be able to do; `None` asks it.
     pub kernel: Option<Kernel>,
 }
@@ -102,6 +107,20 @@ impl MountOptions {
         self
     }
 
+    /// Sets the most bytes that a temporary upper layer takes.
+    #[must_use]
+    pub const fn temporary_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.temporary_bytes = bytes;
+        self
+    }
+
+    /// Sets whose the files are shown to be. What is written to an upper layer is on disk as it is shown.
+    #[must_use]
+    pub fn idmap(mut self, map: IdMap) -> Self {
+        self.idmap = map;
+        self
+    }
+
     /// Takes the kernel to be able to do this and no more.
     #[must_use]
     pub fn kernel(mut self, kernel: Kernel) -> Self {
@@ -120,6 +139,12 @@ impl MountOptions {
             }
             (Some(UpperLayer::Temporary), Access::ReadOnly) => {
                 Err(MountError::Contradiction("a temporary upper layer is of no use to a read-only mount"))
+            }
+            (Some(UpperLayer::Directory { .. }) | None, _)
+                if self.temporary_bytes.is_some()
+                    && (self.upper.is_some() || self.access == Access::ReadOnly) =>
+            {
+                Err(MountError::Contradiction("a size is of use to a temporary upper layer only"))
             }
             (Some(upper), _) => Ok(Some(upper.clone())),
             (None, Access::ReadWrite) => Ok(Some(UpperLayer::Temporary)),

@@ -8,6 +8,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags},
+    io::Errno,
     mount::{MountAttrFlags, MoveMountFlags, UnmountFlags},
 };
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
@@ -24,6 +25,7 @@ use super::{
     context::{Context, open_directory, open_root},
     error::{MountError, MountStep, Result},
     feature::Feature,
+    idmap::IdMap,
     options::{Access, AttachPolicy, MountOptions, UpperLayer},
     overlay::{self, LayerSyntax, Layers, OverlayVerity},
     probe::Kernel,
@@ -80,6 +82,8 @@ pub struct MountPlan {
     verity: OverlayVerity,
     access: Access,
     upper: Option<UpperLayer>,
+    temporary_bytes: Option<u64>,
+    idmap: IdMap,
     /// Whether layers may come from mounts that have no place; if not, they get the mountpoint for a moment.
     detached: bool,
 }
@@ -129,7 +133,17 @@ impl MountPlan {
             kernel.require(Feature::DataOnlyLayers)?;
         }
         let detached = kernel.has(Feature::DetachedLayers);
-        Ok(Self { source, attach: options.attach, syntax, verity, access: options.access, upper, detached })
+        Ok(Self {
+            source,
+            attach: options.attach,
+            syntax,
+            verity,
+            access: options.access,
+            upper,
+            temporary_bytes: options.temporary_bytes,
+            idmap: options.idmap.clone(),
+            detached,
+        })
     }
 
     /// Returns what will be mounted.
@@ -155,6 +169,7 @@ impl MountPlan {
 
         let name = Path::new(&self.source.name);
         let (image, attachment) = attach::attach(self.source.image.as_fd(), name, self.attach)?;
+        self.map_owners(&image)?;
         let mut staged = Staged::default();
         let names = self.usable(&image, &target, mountpoint, &mut staged)?;
         let upper = self.open_upper(&names, &target, mountpoint, &mut staged)?;
@@ -184,6 +199,23 @@ impl MountPlan {
         tracing::debug!(%attachment, syntax = %self.syntax, verity = %self.verity, "mounted");
         let mountpoint = mountpoint.to_owned();
         Ok(Mounted { mountpoint, record, recorded, attachment, verity: self.verity })
+    }
+
+    /// Has the image's mount show mapped owners. The objects' owners are never shown, and changes are what they are.
+    fn map_owners(&self, image: &OwnedFd) -> Result<()> {
+        if self.idmap.is_empty() {
+            return Ok(());
+        }
+        let name = Path::new(&self.source.name);
+        let namespace = self.idmap.namespace().map_err(MountError::kernel(MountStep::MapOwners, name))?;
+        composefs_linux::mount_attr::map_ids(image, namespace).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::INVAL | Errno::NOSYS) => {
+                    MountError::MissingFeature { feature: Feature::MappedOwners, source: Some(error) }
+                }
+                _ => MountError::kernel(MountStep::MapOwners, name)(error),
+            }
+        })
     }
 
     /// Opens the root of a fresh mount so that it can be a layer.
@@ -216,8 +248,11 @@ impl MountPlan {
                 Ok(Some((open(upper)?, open(work)?)))
             }
             Some(UpperLayer::Temporary) => {
-                let mount = Context::open(Feature::MountCalls, MountStep::MountTemporary, mountpoint)?
-                    .mount(MountAttrFlags::empty())?;
+                let context = Context::open(Feature::MountCalls, MountStep::MountTemporary, mountpoint)?;
+                if let Some(bytes) = self.temporary_bytes {
+                    context.set("size", &bytes.to_string())?;
+                }
+                let mount = context.mount(MountAttrFlags::empty())?;
                 let root = self.usable(&mount, target, mountpoint, staged)?;
                 // A mount without a place ends with its own descriptor, whatever else is open on it.
                 staged.mounts.push(mount);
@@ -315,9 +350,15 @@ impl fmt::Display for MountPlan {
         writeln!(f, "names: EROFS {attach}")?;
         let place = if self.detached { "" } else { ", by way of the mountpoint" };
         writeln!(f, "contents: overlayfs, {}{place}, verity {}", self.syntax, self.verity)?;
+        for range in self.idmap.ranges() {
+            writeln!(f, "owners: {range}")?;
+        }
         match &self.upper {
             None => writeln!(f, "changes: none"),
-            Some(UpperLayer::Temporary) => writeln!(f, "changes: kept in memory"),
+            Some(UpperLayer::Temporary) => match self.temporary_bytes {
+                Some(bytes) => writeln!(f, "changes: kept in memory, at most {bytes} bytes"),
+                None => writeln!(f, "changes: kept in memory"),
+            },
             Some(UpperLayer::Directory { upper, .. }) if self.access == Access::ReadOnly => {
                 writeln!(f, "changes: those in {}", upper.display())
             }
@@ -328,7 +369,7 @@ impl fmt::Display for MountPlan {
 
 impl Serialize for MountPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_struct("MountPlan", 7)?;
+        let mut map = serializer.serialize_struct("MountPlan", 8)?;
         map.serialize_field("image", &self.source.id.to_hex())?;
         map.serialize_field("name", &self.source.name)?;
         let attach = match self.attach {
@@ -345,6 +386,8 @@ impl Serialize for MountPlan {
             UpperLayer::Directory { upper, .. } => upper.display().to_string(),
         });
         map.serialize_field("upper", &upper)?;
+        let owners: Vec<String> = self.idmap.ranges().iter().map(ToString::to_string).collect();
+        map.serialize_field("owners", &owners)?;
         map.end()
     }
 }

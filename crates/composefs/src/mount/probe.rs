@@ -105,7 +105,7 @@ fn has(feature: Feature, known: &BTreeSet<Feature>) -> Result<bool> {
             open(Feature::Overlay)?.set_fd("lowerdir+", root).is_ok()
         }
         Feature::DetachedLayers => known.contains(&Feature::LayerDescriptors) && detached_layers_work()?,
-        Feature::ErofsFromFile | Feature::LoopDevices => false,
+        Feature::ErofsFromFile | Feature::LoopDevices | Feature::MappedOwners => false,
     })
 }
 

@@ -30,7 +30,9 @@ impl MountRecord {
     /// [`MountError::Kernel`] where the kernel has no `statx`, and of reading the boot's id.
     pub fn of_file(file: impl AsFd, path: &Path) -> Result<Self> {
         let flags = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE) | StatxFlags::MNT_ID;
-        let mut statx = rustix::fs::statx(file.as_fd(), c"", AtFlags::EMPTY_PATH, flags)
+        // Without asking the file system: a FUSE server may be dead, or wait for this very call.
+        let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let mut statx = rustix::fs::statx(file.as_fd(), c"", at, flags)
             .map_err(MountError::kernel(MountStep::Identify, path))?;
         if statx.stx_mask & flags.bits() == 0 {
             // A kernel before 5.8. Every overlay is a file system of its own, with a number of its own.
@@ -45,11 +47,19 @@ impl MountRecord {
         format!("{}-{}", self.boot, self.mount_id)
     }
 
-    pub(crate) fn add(&self, repository: &Repository, image: &ObjectId) -> Result<bool> {
+    /// Notes in a repository that the image is mounted; tells whether it did.
+    ///
+    /// # Errors
+    /// As [`Repository::record_mount`].
+    pub fn add(&self, repository: &Repository, image: &ObjectId) -> Result<bool> {
         repository.record_mount(image, &self.boot, self.mount_id)
     }
 
-    pub(crate) fn remove(&self, repository: &Repository) -> Result<bool> {
+    /// Removes the note from a repository; tells whether there was one.
+    ///
+    /// # Errors
+    /// As [`Repository::forget_mount`].
+    pub fn remove(&self, repository: &Repository) -> Result<bool> {
         repository.forget_mount(&self.boot, self.mount_id)
     }
 }

@@ -180,21 +180,28 @@ impl Repository {
         self.check_id(id)?;
         let missing = || Error::ObjectMissing { id: *id };
         let objects = self.objects()?.ok_or_else(missing)?;
-        let fd = match beneath::open_file_below(objects, &id.object_directory(), &id.object_file_name()) {
-            Ok(fd) => fd,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
-            Err(error) => return Err(self.object_error(Step::Open, id, error)),
-        };
-        let size = fstat(&fd).map(|stat| beneath::size(&stat));
-        let size = size.map_err(|errno| self.object_error(Step::Stat, id, errno.into()))?;
-        let measured = verity::measure(&fd, id.algorithm())
-            .map_err(|error| self.object_error(Step::MeasureVerity, id, error))?;
-        Ok((Opened { fd, measured: false, size }, measured))
+        match open_below(objects, id) {
+            Ok(opened) => Ok(opened),
+            Err((Step::Open, error)) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+            Err((step, error)) => Err(self.object_error(step, id, error)),
+        }
     }
 
     pub(super) fn object_error(&self, step: Step, id: &ObjectId, source: io::Error) -> Error {
         Error::Io { step, path: self.path_of(super::layout::object_path(id)), source }
     }
+}
+
+/// Opens an object below `objects/` and asks the kernel about it; on failure says what was being done.
+pub(super) fn open_below(
+    objects: impl AsFd,
+    id: &ObjectId,
+) -> std::result::Result<(Opened, Measured), (Step, io::Error)> {
+    let fd = beneath::open_file_below(objects, &id.object_directory(), &id.object_file_name())
+        .map_err(|error| (Step::Open, error))?;
+    let size = fstat(&fd).map(|stat| beneath::size(&stat)).map_err(|errno| (Step::Stat, errno.into()))?;
+    let measured = verity::measure(&fd, id.algorithm()).map_err(|error| (Step::MeasureVerity, error))?;
+    Ok((Opened { fd, measured: false, size }, measured))
 }
 
 /// Computes the digest of a file that is said to have `size` bytes, from where it stands.

@@ -95,6 +95,29 @@ impl<'i> Entries<'i> {
         }
     }
 
+    /// Returns where the walk stands: 0 at the beginning, and a number to go on from with [`Entries::resume`].
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        (self.next_block as u64) << 16 | self.next as u64
+    }
+
+    /// Goes on where another walk of the same directory stood. The order of names is checked from there on.
+    ///
+    /// # Errors
+    /// [`Fault::DirectoryBlock`] for a number that no walk has given, or a damaged block.
+    pub fn resume(mut self, position: u64) -> Result<Self, Fault> {
+        self.next_block = usize::try_from(position >> 16).map_err(|_| Fault::DirectoryBlock)?;
+        self.next = usize::from(position as u16);
+        if let Some(index) = self.next_block.checked_sub(1) {
+            let bytes = self.block(index).ok_or(Fault::DirectoryBlock)?;
+            self.block = Block::new(bytes, self.block.nul_ends_names)?;
+        }
+        if self.next > self.block.count {
+            return Err(Fault::DirectoryBlock);
+        }
+        Ok(self)
+    }
+
     /// Cuts out the block at `index`; the tail counts as one.
     fn block(&self, index: usize) -> Option<&'i [u8]> {
         const SIZE: usize = BLOCK_SIZE as usize;

@@ -1,0 +1,64 @@
+//! As an ordinary user, by `fusermount3`. Run by root the test has itself run again by a user.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use composefs::{
+    erofs::FormatVersion,
+    mount::{UnmountWhen, find},
+};
+use composefs_fuse::{FuseMount, FuseOptions, unmount};
+use composefs_testkit::{peers, users};
+
+use super::{
+    scene::Scene,
+    shown::{Eyes, compare},
+};
+
+/// Says that this is the user, and where to work.
+const DIRECTORY: &str = "COMPOSEFS_FUSE_TEST_USER";
+
+#[test]
+fn users_mount_by_fusermount() {
+    if peers::program_or_skip("fusermount3").is_none() {
+        return;
+    }
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return as_user(&PathBuf::from(directory));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    open(directory.path());
+    // Where it was built, others may not look.
+    let program = directory.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let work = directory.path().join("work");
+    fs::create_dir(&work).unwrap();
+    open(&work);
+    let Some(mut command) = users::command_or_skip(directory.path(), false, &program) else { return };
+    let status = command
+        .args(["--exact", "user::users_mount_by_fusermount", "--nocapture"])
+        .env(DIRECTORY, &work)
+        .env("TMPDIR", &work)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn as_user(directory: &Path) {
+    let scene = Scene::new(directory, FormatVersion::V1);
+    let mountpoint = scene.mountpoint();
+    let mount = FuseMount::spawn(scene.source(), &mountpoint, &FuseOptions::default()).unwrap();
+    assert_eq!(scene.records(), 1);
+    compare(&scene.tree, &mountpoint, Eyes { trusted: false, ..Eyes::ROOT });
+    assert!(unmount(&mountpoint, Some(&scene.repository()), UnmountWhen::Unused).unwrap());
+    mount.wait().unwrap();
+    assert!(find(&mountpoint).is_err());
+    // A server that is dropped, too.
+    drop(FuseMount::spawn(scene.source(), &mountpoint, &FuseOptions::default()).unwrap());
+    assert!(find(&mountpoint).is_err());
+    assert_eq!(scene.records(), 0);
+}
