@@ -112,6 +112,12 @@ pub enum Error {
         /// The layer, as its manifest names it.
         layer: Digest,
     },
+    /// A layer that packs to other bytes than it did before.
+    #[error("layer {layer} does not pack to the bytes that are noted of it")]
+    PackedOtherwise {
+        /// Which.
+        layer: DiffId,
+    },
     /// Docker's daemon.
     #[error("ask the Docker daemon at {host} for {image}")]
     Daemon {

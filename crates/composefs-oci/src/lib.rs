@@ -32,6 +32,7 @@ pub mod pull;
 pub mod sealing;
 pub mod repair;
 pub mod copy;
+pub mod export;
 
 pub mod v0_3;
 

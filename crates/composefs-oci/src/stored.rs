@@ -1,6 +1,7 @@
 //! An image that is in the repository: its documents, and the ids of its layers and images.
 
 pub mod indexes;
+pub mod layer;
 pub mod tags;
 pub mod referrers;
 pub mod origins;

@@ -36,8 +36,8 @@ use crate::{
     reference::{InStorage, Reference},
 };
 
-use layout::read_document;
-
+pub(crate) use archive_file::unnamed;
+pub(crate) use layout::read_document;
 pub use sink::{OpenBlob, Sink, SinkOptions, create};
 
 /// The bytes of a manifest, an index or a config, checked against the digest under which they were asked for.

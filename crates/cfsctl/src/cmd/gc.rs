@@ -9,9 +9,12 @@ use composefs::repo::{
     GcOptions, GcPlan, Limit, Wait,
     gc::{Dropped, Fit},
 };
-use composefs_oci::stored::{
-    origins,
-    unused::{Named, least_recently_used},
+use composefs_oci::{
+    export::known,
+    stored::{
+        origins,
+        unused::{Named, least_recently_used},
+    },
 };
 
 use crate::{
@@ -99,6 +102,7 @@ impl Gc {
             let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
             origins::prune(&repo)?;
             composefs_oci::trust::record::prune(&repo)?;
+            known::prune(&repo)?;
             (unreadable, fit) = (texts(&report.unreadable), report.fit);
             match self.json {
                 true => ui::json::print(&serde_json::json!({

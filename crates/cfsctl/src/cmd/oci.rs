@@ -19,6 +19,7 @@ mod ls_layer;
 mod mount;
 mod policy_args;
 mod pull;
+mod push;
 pub(crate) mod registry_args;
 mod rm;
 mod rootfs_args;
@@ -37,6 +38,7 @@ use crate::app::App;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Pull(Box<pull::Pull>),
+    Push(Box<push::Push>),
     Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -67,6 +69,7 @@ impl Command {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let done = match self {
             Self::Pull(verb) => verb.run(app),
+            Self::Push(verb) => verb.run(app),
             Self::Copy(verb) => verb.run(app),
             Self::Images(verb) => verb.run(app),
             Self::Inspect(verb) => verb.run(app),

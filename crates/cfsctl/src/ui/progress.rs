@@ -49,7 +49,8 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The kinds of work that are counted in bytes: layers that come, and those unpacked from a copy that is here.
+/// The kinds of work that are counted in bytes: layers that come or go, those unpacked from a copy that is here, and
+/// those packed to go.
 fn is_bytes(what: &str) -> bool {
-    matches!(what, "layer" | "unpack")
+    matches!(what, "layer" | "unpack" | "pack")
 }

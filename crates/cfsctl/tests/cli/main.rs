@@ -47,6 +47,7 @@ mod oci_ls_layer;
 mod oci_mount;
 mod oci_pull;
 mod oci_pull_plan;
+mod oci_push;
 mod oci_rm;
 mod oci_seal;
 mod oci_sign;

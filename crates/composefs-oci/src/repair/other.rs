@@ -1,15 +1,8 @@
 //! Another composefs repository as a medium: layers come out of it as the tars they were, whatever its algorithm.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
-use composefs::{
-    digest::ObjectId,
-    repo::Repository,
-    splitstream::{Chunk, ContentType, IntoChunks},
-};
+use composefs::{digest::ObjectId, repo::Repository, splitstream::ContentType};
 use oci_spec::image::{Descriptor, MediaType};
 
 use crate::{
@@ -17,7 +10,7 @@ use crate::{
     error::Error,
     ident,
     model::platform::Platform,
-    stored::{StoredConfig, StoredImage},
+    stored::{StoredConfig, StoredImage, layer::LayerReader},
     transport::{Chosen, Root, Source, digest_of},
 };
 
@@ -86,54 +79,6 @@ impl Source for Other {
         ) {
             return Err(missing());
         }
-        let chunks = stream.into_chunks().map_err(|source| Error::stream(&digest, source))?;
-        Ok(Box::new(Replaying { repo: &self.0, chunks, inline: Vec::new(), taken: 0, object: None }))
-    }
-}
-
-/// The original bytes of a stream, read.
-struct Replaying<'a> {
-    repo: &'a Repository,
-    chunks: IntoChunks<File>,
-    /// The piece at hand, and how much of it was taken.
-    inline: Vec<u8>,
-    taken: usize,
-    object: Option<File>,
-}
-
-impl Read for Replaying<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            if let Some(object) = &mut self.object {
-                match object.read(buffer)? {
-                    0 => self.object = None,
-                    read => return Ok(read),
-                }
-            }
-            let rest = self.inline.get(self.taken..).unwrap_or_default();
-            if !rest.is_empty() {
-                let count = rest.len().min(buffer.len());
-                if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-                    to.copy_from_slice(from);
-                }
-                self.taken += count;
-                return Ok(count);
-            }
-            match self.chunks.next_chunk().map_err(io::Error::other)? {
-                None => return Ok(0),
-                Some(Chunk::Inline(bytes)) => {
-                    self.inline.clear();
-                    self.inline.extend_from_slice(bytes);
-                    self.taken = 0;
-                }
-                Some(Chunk::External(id)) => {
-                    let object = self.repo.open_object(&id).map_err(io::Error::other)?;
-                    self.object = Some(File::from(object));
-                }
-            }
-        }
+        Ok(Box::new(LayerReader::of(&self.0, stream).map_err(|source| Error::stream(&digest, source))?))
     }
 }

@@ -78,8 +78,13 @@ fn spool_dir() -> PathBuf {
     if dir == Path::new("/tmp") { PathBuf::from("/var/tmp") } else { dir }
 }
 
+/// Makes a file that has no name, for what is too large for the memory.
+pub(crate) fn unnamed() -> io::Result<File> {
+    tempfile::tempfile_in(spool_dir()).or_else(|_| tempfile::tempfile())
+}
+
 fn spool(stream: &mut dyn Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile_in(spool_dir()).or_else(|_| tempfile::tempfile())?;
+    let mut file = unnamed()?;
     io::copy(stream, &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)

@@ -109,7 +109,7 @@ pub(super) fn read_bounded(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a document whole through `open` and checks it against its descriptor.
-pub(super) fn read_document<'a>(
+pub(crate) fn read_document<'a>(
     descriptor: &Descriptor,
     max: u64,
     open: impl FnOnce(&Descriptor) -> Result<Box<dyn Read + Send + 'a>, Error>,

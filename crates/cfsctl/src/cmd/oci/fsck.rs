@@ -3,6 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs::repo::CheckReport;
 use composefs_oci::{
     fsck::{self, CheckOptions},
@@ -16,6 +17,7 @@ use crate::{
         self as repository,
         remedies::{Place, Row},
     },
+    complete,
     ui::{
         self,
         error::{Failed, Stopped},
@@ -28,6 +30,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
     /// Check only the image of this tag
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     image: Option<String>,
     /// Also compare all contents with their digests, recorded images and seals with the layers, indexes and artifacts
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     find::{self, Name},
     ident,
@@ -11,12 +12,13 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use crate::{app::App, ui};
+use crate::{app::App, complete, ui};
 
 /// Show an image's manifest, config and composefs image
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// A tag, or @ and a manifest's digest
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     image: Name,
     /// Print the manifest's bytes only
     #[arg(long, conflicts_with = "config")]

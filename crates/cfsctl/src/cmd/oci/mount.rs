@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     Error,
     find::{self, Name},
@@ -10,7 +11,7 @@ use composefs_oci::{
     trust,
 };
 
-use crate::{app::App, cmd::mount::MountArgs};
+use crate::{app::App, cmd::mount::MountArgs, complete};
 
 /// Mount an OCI image's root file system
 ///
@@ -18,6 +19,7 @@ use crate::{app::App, cmd::mount::MountArgs};
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
     /// A tag, a manifest's digest, or a config's digest
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     image: Name,
     /// Where to mount it
     mountpoint: PathBuf,

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::bail;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     stored::tags,
     usage::{RepositoryUsage, measure},
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     cmd::du::Sum,
+    complete,
     ui::{self, error::Usage, size::human},
 };
 
@@ -24,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
     /// A tag, or the digest of a manifest for the tag it has (can be repeated)
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = ArgValueCompleter::new(complete::tags))]
     names: Vec<String>,
     /// Drop all tags of a manifest that is given by its digest
     #[arg(long)]

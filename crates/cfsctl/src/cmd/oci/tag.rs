@@ -3,13 +3,14 @@
 use std::io::Write as _;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     digest::{DigestError, ManifestDigest},
     find::parse_digest,
     stored::tags,
 };
 
-use crate::{app::App, ui};
+use crate::{app::App, complete, ui};
 
 /// A manifest's digest as it is typed.
 pub(crate) fn manifest_digest(text: &str) -> Result<ManifestDigest, DigestError> {
@@ -38,6 +39,7 @@ impl Tag {
 #[derive(Debug, Args)]
 pub(crate) struct Untag {
     /// The name
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     name: String,
 }
 

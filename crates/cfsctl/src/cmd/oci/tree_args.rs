@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs::{
     filetree::{
         FileTree,
@@ -11,12 +12,13 @@ use composefs::{
 };
 use composefs_oci::find::{self, ImageKind, Name};
 
-use crate::app::App;
+use crate::{app::App, complete};
 
 /// An image whose files are wanted.
 #[derive(Debug, Args)]
 pub(crate) struct TreeArgs {
     /// A tag, a manifest's or config's digest, an image id, or refs/ and a name
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     image: Name,
     /// Look into the bootable image
     #[arg(long)]

@@ -34,6 +34,7 @@ impl Piece {
     fn state(&self) -> &'static str {
         match self.what {
             "unpack" => "unpacking",
+            "pack" => "packing",
             "layer" => "fetching",
             _ => "running",
         }
@@ -41,7 +42,7 @@ impl Piece {
 }
 
 fn line(what: &str, name: &str, state: &str, bytes: u64, total: Option<u64>) -> Value {
-    let event = if what == "unpack" { "layer" } else { what };
+    let event = if matches!(what, "unpack" | "pack") { "layer" } else { what };
     json!({"event": event, "digest": name, "state": state, "bytes": bytes, "total": total})
 }
 

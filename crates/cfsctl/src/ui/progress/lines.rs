@@ -39,6 +39,7 @@ impl Observer for Lines {
 pub(super) fn done_text(what: &str, name: &str, total: Option<u64>) -> Option<String> {
     match (what, total) {
         ("layer", Some(total)) => Some(format!("layer {name} done, {}", size::human(total))),
+        ("pack", _) => Some(format!("layer {name} packed")),
         ("unpack", _) => Some(format!("layer {name} unpacked from the copy that is here")),
         ("layer" | "image", _) => Some(format!("{what} {name} done")),
         // The rest is for bars: it is over in a moment, or counts things and not bytes.

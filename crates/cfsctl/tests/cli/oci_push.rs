@@ -1,0 +1,118 @@
+use composefs_testkit::{
+    images::{Compression, Image, Layer, Layout},
+    registry::{Auth, Registry, RegistryOptions},
+    sample,
+};
+use insta::assert_snapshot;
+
+use crate::lab::Session;
+
+/// One job, so that what is told comes in one order.
+const PUSH: [&str; 4] = ["--progress=none", "--jobs=1", "oci", "push"];
+
+#[test]
+fn to_files() {
+    let mut session = Session::with_sample();
+    session.see([&PUSH[..], &["sample", "oci:layouts/pushed:v1"]].concat());
+    session.see(
+        [&PUSH[..], &["--compression=none", "--digestfile=digest", "sample", "oci-archive:a.tar"]].concat(),
+    );
+    session
+        .see([&PUSH[..], &["--compression=zstd", "--level=1", "--json", "sample", "dir:directory"]].concat());
+    session.see([
+        "--jobs=1",
+        "oci",
+        "push",
+        "--compression=gzip",
+        "--level=9",
+        "sample",
+        "oci:layouts/pushed:v2",
+    ]);
+    session.see([
+        "--jobs=1",
+        "oci",
+        "push",
+        "--compression=gzip",
+        "--level=9",
+        "sample",
+        "oci:layouts/pushed:v3",
+    ]);
+    session.see(["--progress=none", "oci", "pull", "oci-archive:a.tar", "back"]);
+    assert_snapshot!(session.text());
+    let digest = std::fs::read_to_string(session.sandbox.path("digest")).unwrap();
+    assert!(session.text().contains(&format!("manifest {digest}\n")), "{digest}");
+    let ids = |name: &str| session.run(["oci", "compute-id", name]).success().text().to_owned();
+    assert_eq!(ids("back"), ids("sample"));
+}
+
+#[test]
+fn what_cannot_be_done() {
+    let mut session = Session::with_sample();
+    for arguments in [
+        &["missing", "oci:pushed"][..],
+        &["sample", "docker-daemon:x:y"],
+        &["sample", "debian:12"],
+        &["--all", "sample", "oci:pushed"],
+        &["--compression=gzip", "--level=10", "sample", "oci:pushed"],
+        &["--level=1", "sample", "oci:pushed"],
+        &["--compression=none", "--level=1", "sample", "oci:pushed"],
+        &["--compression=xz", "sample", "oci:pushed"],
+    ] {
+        session.see([&["-q", "oci", "push"][..], arguments].concat());
+    }
+    assert_snapshot!(session.text());
+}
+
+#[test]
+fn an_index_with_all_its_images() {
+    let session = Session::with_repository();
+    let mut layout = Layout::create(session.sandbox.path("layout"));
+    let images = ["amd64", "arm64"].map(|name| {
+        layout.write(&Image::new([Layer::new(sample::lower(), Compression::Plain)]).platform(name, None))
+    });
+    let index = layout.index("all", &images);
+    let pull = ["oci", "pull", "-q", "--platform=linux/amd64", "--all-platforms", "oci:layout:all", "all"];
+    let _ = session.run(pull).success();
+    let pushed = session.run(["oci", "push", "-q", "--all", "all", "oci:pushed:all"]).success();
+    assert!(pushed.text().contains(&format!("manifest {}\n", index.digest)), "{}", pushed.text());
+    let pushed =
+        session.run(["oci", "push", "-q", "--all", "--compression=gzip", "all", "oci:pushed:all"]).success();
+    assert!(!pushed.text().contains(&format!("manifest {}\n", index.digest)), "{}", pushed.text());
+    assert_eq!(pushed.text().matches("made anew from").count(), 2, "{}", pushed.text());
+}
+
+#[test]
+fn a_registry_takes_over_what_it_has() {
+    let session = Session::with_repository();
+    let registry =
+        Registry::start(RegistryOptions::default().auth(Auth::Basic("ann".to_owned(), "p".to_owned())));
+    registry.add_image("one", "v1", &Image::new([Layer::new(sample::lower(), Compression::Plain)]));
+    let login = ["--tls-verify=false", "--creds=ann:p"];
+    let from = registry.reference("one:v1");
+    let _ = session.run([&["-q", "oci", "pull"][..], &login, &[&from, "one"]].concat()).success();
+    let to = registry.reference("two:v1");
+    let pushed = session.run([&["-q", "oci", "push"][..], &login, &["one", &to]].concat()).success();
+    assert!(pushed.text().contains("blobs    0 copied + 2 already present"), "{}", pushed.text());
+    assert_eq!(registry.find_manifest("two", "v1"), registry.find_manifest("one", "v1"));
+    let refused = session.run(["-q", "oci", "push", "--tls-verify=false", "one", &to]).exited(1);
+    assert!(!refused.talk().contains("ann"), "{}", refused.talk());
+}
+
+#[test]
+fn the_shell_is_told_the_tags() {
+    let session = Session::with_sample();
+    let asked = |words: &[&str]| {
+        let index = (words.len() - 1).to_string();
+        let run = session.sandbox.invocation().env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", &index);
+        let run = run
+            .env("_CLAP_COMPLETE_SPACE", "true")
+            .env("_CLAP_IFS", "\n")
+            .env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        run.arg("--").args(words).run().success().text().to_owned()
+    };
+    let repo = format!("--repo={}", session.sandbox.repo().display());
+    assert_eq!(asked(&["cfsctl", &repo, "oci", "push", "sam"]), "sample");
+    assert_eq!(asked(&["cfsctl", &repo, "oci", "push", "x"]), "");
+    assert!(asked(&["cfsctl", &repo, "oci", "inspect", "@sha256:"]).starts_with("@sha256:"));
+    assert_eq!(asked(&["cfsctl", "--repo=/nowhere", "oci", "ls", "sam"]), "");
+}
