@@ -93,6 +93,13 @@ impl Machine {
         self
     }
 
+    /// Lets the scratch disk take no more than so many bytes a second.
+    #[must_use]
+    pub fn disk_speed(mut self, bytes: u64) -> Self {
+        self.options.extend(["-b".to_owned(), bytes.to_string()]);
+        self
+    }
+
     /// Cuts the power that many seconds after the script has started; the exit code is then 137.
     #[must_use]
     pub fn cut_after(mut self, seconds: f64) -> Self {
