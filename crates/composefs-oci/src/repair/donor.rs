@@ -178,6 +178,8 @@ pub(super) struct Donors<'a> {
     sources: &'a Sources<'a>,
     platform: Platform,
     opened: Vec<(String, Option<Donor>)>,
+    /// All images of which it is noted where they came from, once somebody has asked.
+    others: Option<Vec<Digest>>,
     /// What came of opening them, for messages.
     pub(super) failures: Vec<String>,
 }
@@ -192,7 +194,7 @@ pub(super) struct Offer {
 
 impl<'a> Donors<'a> {
     pub(super) const fn new(sources: &'a Sources<'a>, platform: Platform) -> Self {
-        Self { sources, platform, opened: Vec::new(), failures: Vec::new() }
+        Self { sources, platform, opened: Vec::new(), others: None, failures: Vec::new() }
     }
 
     pub(super) fn name(&self, donor: usize) -> &str {
@@ -287,13 +289,29 @@ impl<'a> Donors<'a> {
         })
     }
 
-    /// Looks for a blob by its digest, or for a layer's by its diff_id.
+    /// Looks for a blob by its digest, or for a layer's by its diff_id; last where other images were pulled from, which may
+    /// have the layer as well.
     pub(super) fn blob(
         &mut self,
         repo: &Repository,
         image: Option<&Digest>,
         digest: &Digest,
     ) -> Option<Offer> {
-        self.ask(repo, image, |donor, has| has.blob(digest).map(|descriptor| Offer { donor, descriptor }))
+        let offer = |donor, has: &mut Donor| {
+            let descriptor = has.blob(digest)?;
+            Some(Offer { donor, descriptor })
+        };
+        if let Some(found) = self.ask(repo, image, offer) {
+            return Some(found);
+        }
+        if !self.sources.noted {
+            return None;
+        }
+        let opened = |(at, (_, donor)): (usize, &mut (String, Option<Donor>))| offer(at, donor.as_mut()?);
+        if let Some(found) = self.opened.iter_mut().enumerate().find_map(opened) {
+            return Some(found);
+        }
+        let others = self.others.get_or_insert_with(|| origins::all(repo)).clone();
+        others.iter().find_map(|other| self.ask(repo, Some(other), offer))
     }
 }

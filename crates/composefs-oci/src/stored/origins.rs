@@ -24,6 +24,15 @@ pub fn of(repo: &Repository, digest: &Digest) -> Result<Vec<Reference>, Error> {
     Ok(parse(&repo.note(NOTES, digest.as_str(), NOTE_MAX)?.unwrap_or_default()))
 }
 
+/// Lists the manifests and indexes of which it is noted where they came from; none if that cannot be read.
+pub(crate) fn all(repo: &Repository) -> Vec<Digest> {
+    let names = repo.notes(NOTES).unwrap_or_else(|error| {
+        tracing::debug!(%error, "notes of where images came from cannot be listed");
+        Vec::new()
+    });
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
 fn parse(note: &[u8]) -> Vec<Reference> {
     let lines = note.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
     lines.filter_map(|line| line.parse().ok()).take(REFERENCES_MAX).collect()

@@ -25,6 +25,25 @@ fn another_image_that_shares_the_layer() {
 }
 
 #[test]
+fn where_another_image_with_the_layer_was_pulled_from() {
+    let mut lab = Lab::new();
+    let layers = three_layers();
+    let reference = |text: &str| Some(text.parse().unwrap());
+    let pulled = lab.pull("x", &Image::new(layers.clone()));
+    let own = lab.layout.reference("x");
+    lab.layout.image("gone", &Image::new([layers[0].clone(), layer(9, 900, Compression::Gzip)]));
+    for (name, origin) in [("gone", "oci:/nowhere:gone"), ("x", own.as_str())] {
+        let options = PullOptions::default().tag(name).origin(reference(origin));
+        let from = open(&lab.layout.reference(name).parse().unwrap()).unwrap();
+        composefs_oci::pull::pull(&lab.writer(), from.as_ref(), &options, &composefs::progress::Silent)
+            .unwrap();
+    }
+    let parts = lab.parts(&pulled, "x", &layers[0]);
+    let parts = parts.into_iter().filter(|(what, _)| [FILE, LAYER].contains(what));
+    lab.comes_back(parts, &Sources::new(&open));
+}
+
+#[test]
 fn a_repository_of_another_algorithm() {
     let mut lab = Lab::new();
     let layers = three_layers();
