@@ -14,7 +14,7 @@ mod images;
 mod import_image;
 mod init;
 mod man;
-mod mount;
+pub(crate) mod mount;
 mod oci;
 mod repair;
 mod transaction;

@@ -14,6 +14,7 @@ mod input;
 mod ui;
 mod app;
 mod complete;
+mod container;
 mod cmd;
 mod multicall;
 

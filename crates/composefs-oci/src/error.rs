@@ -145,6 +145,9 @@ pub enum Error {
     /// What may be used.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// An image that cannot be run, or not so.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
     /// The settings of registries.
     #[cfg(feature = "registry")]
     #[error(transparent)]
@@ -450,6 +453,7 @@ impl Error {
             Self::Reference(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Seal(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
             #[cfg(feature = "registry")]
             Self::Registry(error) => error.hint(),
             #[cfg(feature = "registry")]

@@ -27,6 +27,7 @@ mod stoppable;
 mod afresh;
 pub mod find;
 pub mod trust;
+pub mod bundle;
 pub mod usage;
 pub mod pull;
 pub mod sealing;

@@ -72,6 +72,31 @@ impl Machine {
         self
     }
 
+    /// Runs the script with a root that can be changed for another, as container runtimes do; the machine's first one
+    /// cannot. Only what is in `/bin`, `/lib`, `/etc`, `/usr` and the given directories is there.
+    #[must_use]
+    pub fn pivotable(mut self, directories: &[&str]) -> Self {
+        let lines = [
+            "mkdir /next",
+            "mount -t tmpfs none /next",
+            &format!(
+                "for d in /bin /sbin /lib /lib64 /etc /usr {}; do cp -a $d /next; done",
+                directories.join(" ")
+            ),
+            "mkdir /next/proc /next/sys /next/dev /next/run /next/tmp /next/mnt /next/scratch /next/root",
+            "for d in proc sys dev scratch; do mount --move /$d /next/$d; done",
+            "cat >/next/script <<'END_OF_SCRIPT'",
+            self.script.as_str(),
+            "END_OF_SCRIPT",
+            "cd /next",
+            "mount --move . /",
+            "exec chroot . /bin/busybox sh -e /script",
+        ];
+        self.script = lines.join("\n");
+        self.options.extend(["-m".to_owned(), "2048".to_owned()]);
+        self
+    }
+
     /// Ends the machine after that many seconds, 300 unless told.
     #[must_use]
     pub fn seconds(mut self, limit: u32) -> Self {

@@ -32,6 +32,7 @@ targets! {
     pax: "../../../fuzz/fuzz_targets/pax.rs",
     headers: "../../../fuzz/fuzz_targets/headers.rs",
     contexts: "../../../fuzz/fuzz_targets/contexts.rs",
+    bundle: "../../../fuzz/fuzz_targets/bundle.rs",
     storage_conf: "../../../fuzz/fuzz_targets/storage_conf.rs",
     storage: "../../../fuzz/fuzz_targets/storage.rs",
     splitstream: "../../../fuzz/fuzz_targets/splitstream.rs",

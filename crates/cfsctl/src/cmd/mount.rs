@@ -48,7 +48,7 @@ enum Fuse {
 
 /// When the kernel must check files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Verity {
+pub(crate) enum Verity {
     /// In repositories with fs-verity
     Auto,
     /// Always
@@ -57,6 +57,17 @@ enum Verity {
     On,
     /// Never
     Off,
+}
+
+impl From<Verity> for VerityPolicy {
+    fn from(wish: Verity) -> Self {
+        match wish {
+            Verity::Auto => Self::Auto,
+            Verity::Require => Self::Require,
+            Verity::On => Self::On,
+            Verity::Off => Self::Off,
+        }
+    }
 }
 
 impl MountArgs {
@@ -86,12 +97,7 @@ impl MountArgs {
         if self.foreground && self.fuse != Fuse::Yes {
             tracing::info!("--foreground has no effect on a kernel mount");
         }
-        let mut options = MountOptions::default().verity(match self.verity {
-            Verity::Auto => VerityPolicy::Auto,
-            Verity::Require => VerityPolicy::Require,
-            Verity::On => VerityPolicy::On,
-            Verity::Off => VerityPolicy::Off,
-        });
+        let mut options = MountOptions::default().verity(self.verity.into());
         if let (Some(upper), Some(work)) = (&self.upperdir, &self.workdir) {
             options = options.upper(upper, work);
         }

@@ -1,7 +1,9 @@
 //! The OCI verbs; dispatch only.
 
+mod bundle;
 mod cat;
 mod compute_id;
+mod container_args;
 mod copy;
 mod create_image;
 mod diff;
@@ -23,6 +25,7 @@ mod push;
 pub(crate) mod registry_args;
 mod rm;
 mod rootfs_args;
+mod run;
 mod seal;
 mod sign;
 mod tag;
@@ -59,6 +62,8 @@ pub(crate) enum Command {
     Sign(Box<sign::Sign>),
     Verify(Box<verify::Verify>),
     Mount(mount::Mount),
+    Run(Box<run::Run>),
+    Bundle(Box<bundle::Bundle>),
     Fsck(fsck::Fsck),
     LinkedErofsImages(linked_images::LinkedErofsImages),
     Login(login::Login),
@@ -90,6 +95,8 @@ impl Command {
             Self::Sign(verb) => verb.run(app),
             Self::Verify(verb) => return verb.run(app),
             Self::Mount(verb) => verb.run(app),
+            Self::Run(verb) => return verb.run(app),
+            Self::Bundle(verb) => verb.run(app),
             Self::Fsck(verb) => return verb.run(app),
             Self::LinkedErofsImages(verb) => verb.run(app),
             Self::Login(verb) => verb.run(app),

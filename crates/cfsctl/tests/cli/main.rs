@@ -28,6 +28,7 @@ mod interrupt;
 mod man;
 mod mount;
 mod multicall;
+mod oci_bundle;
 mod oci_cat;
 mod oci_compute_id;
 mod oci_copy;
@@ -64,6 +65,7 @@ mod repair;
 mod transaction;
 mod vm;
 mod vm_repair;
+mod vm_run;
 
 #[test]
 fn no_file_is_forgotten() {
