@@ -13,6 +13,7 @@ pub mod create;
 pub mod object;
 pub mod store;
 pub mod fan_out;
+mod presence;
 pub mod ingest;
 pub mod entry;
 pub mod refs;

@@ -97,6 +97,11 @@ fn look_again(context: &Context<'_>, plan: &mut PullPlan, fetched: &mut Fetched)
     // Most of what came is a layer of the plan, and looking at one is looking at all its objects.
     let mut whole = BTreeSet::new();
     let native = fetched.streams.iter().map(|stream| Some(*stream)).chain(std::iter::repeat(None));
+    let streams: Vec<ObjectId> =
+        plan.layers.iter().zip(native.clone()).filter_map(|(layer, came)| layer.found(came)).collect();
+    if present::are_whole(writer, &streams)? {
+        whole.extend(streams);
+    }
     for (layer, stream) in plan.layers.iter_mut().zip(native) {
         all_here &= layer.settle(writer, stream, &mut whole)?;
     }
@@ -139,6 +144,14 @@ impl PlannedLayer {
         matches!(self.state, LayerState::Here(_))
     }
 
+    /// Returns the stream that the layer should be here as: the one that came, or the one found before.
+    const fn found(&self, came: Option<ObjectId>) -> Option<ObjectId> {
+        match (came, self.state) {
+            (None, LayerState::Here(found)) => Some(found),
+            (came, _) => came,
+        }
+    }
+
     /// Makes sure that the layer is here: as the stream that came, or as it was found before. Tells whether it is.
     fn settle(
         &mut self,
@@ -146,11 +159,7 @@ impl PlannedLayer {
         came: Option<ObjectId>,
         whole: &mut BTreeSet<ObjectId>,
     ) -> Result<bool, Error> {
-        let stream = match self.state {
-            LayerState::Here(found) => Some(came.unwrap_or(found)),
-            _ => came,
-        };
-        match stream {
+        match self.found(came) {
             Some(stream) if whole.contains(&stream) || present::is_whole(writer, &stream)? => {
                 whole.insert(stream);
                 self.state = LayerState::Here(stream);

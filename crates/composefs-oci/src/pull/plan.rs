@@ -97,13 +97,15 @@ pub enum LayerState {
 }
 
 impl PlannedLayer {
-    /// Looks for the layer in the repository, if there is one, and at what the medium has of it.
+    /// Looks for the layer in the repository, if there is one, and at what the medium has of it. With `looked` all layers
+    /// that have an entry are known to be whole.
     pub(super) fn new(
         repo: Option<&Repository>,
         source: &dyn Source,
         layer: &Descriptor,
         kind: LayerKind,
         key: &Digest,
+        looked: bool,
     ) -> Result<Self, Error> {
         let name = match kind {
             LayerKind::Packed => ident::blob(&BlobDigest::new(key.clone()))?,
@@ -116,7 +118,7 @@ impl PlannedLayer {
             name: name.clone(),
             state,
         };
-        let stream = repo.map(|repo| present::stream(repo, &name, kind)).transpose()?.flatten();
+        let stream = repo.map(|repo| present::stream(repo, &name, kind, looked)).transpose()?.flatten();
         if let Some(stream) = stream {
             return Ok(planned(layer, LayerState::Here(stream)));
         }
@@ -132,7 +134,7 @@ impl PlannedLayer {
 
     /// Looks again whether the layer is here, and where it comes from if not.
     pub(super) fn look_again(&mut self, repo: &Repository) -> Result<(), Error> {
-        self.state = match present::stream(repo, &self.name, self.kind)? {
+        self.state = match present::stream(repo, &self.name, self.kind, false)? {
             Some(stream) => LayerState::Here(stream),
             None => match packed(repo, &self.descriptor)? {
                 Some(object) if self.kind != LayerKind::Packed => LayerState::Packed(object),
@@ -175,7 +177,7 @@ impl PlannedLayer {
 /// Finds the object with a blob's bytes.
 fn packed(repo: &Repository, layer: &Descriptor) -> Result<Option<ObjectId>, Error> {
     let Ok(digest) = descriptor_digest(layer) else { return Ok(None) };
-    let Some(stream) = present::stream(repo, &ident::blob(&digest)?, LayerKind::Packed)? else {
+    let Some(stream) = present::stream(repo, &ident::blob(&digest)?, LayerKind::Packed, false)? else {
         return Ok(None);
     };
     Ok(repo.open_stream(&stream)?.only_object().ok())
@@ -367,7 +369,7 @@ fn layers(
                 let plain_tar = media_type::tar_layer(descriptor.media_type().as_ref())
                     == Some(media_type::Compression::None);
                 let kind = if plain_tar { LayerKind::OpaqueTar } else { LayerKind::Blob };
-                PlannedLayer::new(repo, source, descriptor, kind, digest.digest())
+                PlannedLayer::new(repo, source, descriptor, kind, digest.digest(), false)
             })
             .collect();
     }
@@ -377,8 +379,10 @@ fn layers(
     if layers != diff_ids {
         return Err(Error::model(manifest.digest(), ModelError::LayerCount { layers, diff_ids }));
     }
+    let names = parsed.diff_ids().iter().map(ident::layer).collect::<Result<Vec<_>, _>>()?;
+    let looked = repo.map(|repo| present::named_are_whole(repo, names)).transpose()?.unwrap_or(false);
     let plan = |(descriptor, diff_id): (&Descriptor, &DiffId)| {
-        PlannedLayer::new(repo, source, descriptor, LayerKind::Tar, diff_id.digest())
+        PlannedLayer::new(repo, source, descriptor, LayerKind::Tar, diff_id.digest(), looked)
     };
     descriptors.iter().zip(parsed.diff_ids()).map(plan).collect()
 }

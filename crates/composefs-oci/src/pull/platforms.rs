@@ -303,7 +303,7 @@ impl Foreign {
             .iter()
             .map(|layer| {
                 let blob = descriptor_digest(layer).map_err(|source| Error::model(digest, source.into()))?;
-                PlannedLayer::new(repo, source, layer, LayerKind::Packed, blob.digest())
+                PlannedLayer::new(repo, source, layer, LayerKind::Packed, blob.digest(), false)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { manifest, config_digest, config, config_came, layers })

@@ -1,12 +1,10 @@
 //! What is here already costs a look, not a pull.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use composefs::{
     digest::ObjectId,
     erofs::FormatVersion,
     name::StreamName,
-    repo::{IngestStats, Repository, fan_out},
+    repo::{IngestStats, Repository},
     splitstream::ContentType,
 };
 
@@ -57,10 +55,13 @@ pub(super) fn whole(
 
 /// Returns the stream that an entry leads to if that is whole: of the kind wanted, with all its objects. A layer of
 /// a file system must have been stored as one: an artifact may have the same bytes as a blob.
+///
+/// With `looked` its objects are known to be there; see [`named_are_whole`].
 pub(super) fn stream(
     repo: &Repository,
     name: &StreamName,
     kind: LayerKind,
+    looked: bool,
 ) -> Result<Option<ObjectId>, Error> {
     let Some(id) = repo.stream_entry(name)? else { return Ok(None) };
     let Ok(stream) = repo.open_stream(&id) else { return Ok(None) };
@@ -69,42 +70,45 @@ pub(super) fn stream(
         LayerKind::OpaqueTar | LayerKind::Blob => true,
         LayerKind::Packed => stream.content_type() == ContentType::OCI_BLOB,
     };
-    Ok(if fits && has_all(repo, stream.object_refs().iter())? { Some(id) } else { None })
+    Ok(if fits && (looked || repo.has_objects(stream.object_refs().iter())?) { Some(id) } else { None })
 }
 
 /// Tells whether a stream is here with all its objects.
 pub(super) fn is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
-    match repo.open_stream(id) {
-        Ok(stream) => has_all(repo, stream.object_refs().iter()),
-        Err(_) => Ok(false),
-    }
+    are_whole(repo, std::slice::from_ref(id))
 }
 
 /// Tells whether an image is here, with its entry and all objects that it names.
 pub(super) fn image_is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
     match repo.image_objects(id) {
-        Ok(objects) => Ok(repo.image_entry(id)?.is_some() && has_all(repo, objects.into_iter())?),
+        Ok(objects) => Ok(repo.image_entry(id)?.is_some() && repo.has_objects(objects)?),
         Err(_) => Ok(false),
     }
 }
 
-/// So many objects are looked for at a time, on all processors: a thread for fewer would cost more than it saves.
-const TOGETHER: usize = 1024;
+/// Tells whether all these streams are here with all their objects; those without an entry don't count. Most often they
+/// are, and to look for all of their objects together takes less time than for those of one after the other.
+pub(super) fn named_are_whole(
+    repo: &Repository,
+    names: impl IntoIterator<Item = StreamName>,
+) -> Result<bool, Error> {
+    let mut ids = Vec::new();
+    for name in names {
+        ids.extend(repo.stream_entry(&name)?);
+    }
+    are_whole(repo, &ids)
+}
 
-fn has_all(repo: &Repository, objects: impl Iterator<Item = ObjectId>) -> Result<bool, Error> {
-    let objects: Vec<ObjectId> = objects.collect();
-    let parts: Vec<&[ObjectId]> = objects.chunks(TOGETHER).collect();
-    let all = AtomicBool::new(true);
-    fan_out::each(&parts, fan_out::processors(), |part| {
-        for object in *part {
-            if !all.load(Ordering::Relaxed) || !repo.has_object(object)? {
-                all.store(false, Ordering::Relaxed);
-                break;
-            }
+/// Tells whether all these streams are here with all their objects.
+pub(super) fn are_whole(repo: &Repository, ids: &[ObjectId]) -> Result<bool, Error> {
+    let mut objects = Vec::new();
+    for id in ids {
+        match repo.open_stream(id) {
+            Ok(stream) => objects.extend(stream.object_refs().iter()),
+            Err(_) => return Ok(false),
         }
-        Ok(())
-    })?;
-    Ok(all.into_inner())
+    }
+    Ok(repo.has_objects(objects)?)
 }
 
 /// The images of every format of the repository; `None` if one is missing that is wanted, or that the config names.

@@ -163,6 +163,8 @@ struct Queue {
     batches: VecDeque<(Batch, Arc<LaneState>)>,
     /// Bytes in them.
     bytes: usize,
+    /// Who waits for room. Without them nobody is woken: each time is a system call.
+    waiting: usize,
     spare: Vec<Batch>,
     closed: bool,
     total: IngestStats,
@@ -201,8 +203,11 @@ impl LaneState {
             }
             _ => work.failed = true,
         }
+        let settled = work.pending == 0 || work.failed;
         drop(work);
-        self.done.notify_all();
+        if settled {
+            self.done.notify_all();
+        }
     }
 }
 
@@ -345,9 +350,12 @@ impl Shared {
         loop {
             if let Some(work) = queue.batches.pop_front() {
                 queue.bytes = queue.bytes.saturating_sub(work.0.buffer.len());
+                let waiting = queue.waiting > 0;
                 drop(queue);
                 // All of them: what is too large for one that waits may do for another.
-                self.drained.notify_all();
+                if waiting {
+                    self.drained.notify_all();
+                }
                 return Some(work);
             }
             if queue.closed {
@@ -399,7 +407,9 @@ impl Lane {
         let bytes = batch.buffer.len();
         let mut queue = lock(&self.shared.queue);
         while !queue.closed && self.shared.is_full(&queue, bytes) {
+            queue.waiting = queue.waiting.saturating_add(1);
             queue = self.shared.drained.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.waiting = queue.waiting.saturating_sub(1);
         }
         if queue.closed {
             drop(queue);
