@@ -5,9 +5,9 @@
 
 mod options;
 mod space;
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod plan;
-mod present;
+pub(crate) mod present;
 pub(crate) mod layers;
 mod platforms;
 mod fetch;

@@ -13,13 +13,19 @@ mod look;
 mod unit;
 mod image;
 mod subjects;
+mod step;
+mod left;
+mod explained;
+mod planner;
 mod plan;
 mod apply;
 mod finish;
 
 pub use apply::RepairReport;
 pub use donor::{Open, Sources};
-pub use plan::{Action, Left, RepairPlan, RepairStep};
+pub use left::Left;
+pub use plan::RepairPlan;
+pub use step::{Action, RepairStep};
 
 use composefs::{progress::Cancel, repo::fan_out};
 use composefs_tar::Mode;

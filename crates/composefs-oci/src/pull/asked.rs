@@ -13,9 +13,9 @@ use crate::{
 
 /// A source whose documents are read without the session's lock. Blobs are opened as they are: who reads them gives
 /// the lock up for as long as that takes.
-pub(super) struct Asked<'a> {
-    pub(super) source: &'a dyn Source,
-    pub(super) session: Option<&'a Session>,
+pub(crate) struct Asked<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) session: Option<&'a Session>,
 }
 
 impl Asked<'_> {

@@ -74,7 +74,7 @@ pub(super) fn stream(
 }
 
 /// Tells whether a stream is here with all its objects.
-pub(super) fn is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
+pub(crate) fn is_whole(repo: &Repository, id: &ObjectId) -> Result<bool, Error> {
     are_whole(repo, std::slice::from_ref(id))
 }
 

@@ -26,20 +26,26 @@ use crate::{
         PullOptions,
         layers::{self, Context, Fresh},
         plan::{LayerState, PlannedLayer},
+        present,
     },
     stored::check,
     transport::{Chosen, Root, Source, digest_of},
 };
 
 use super::{
+    explained::explain,
     finish,
+    left::{FROM, Left, of_finding, of_oci_finding},
     look::Look,
-    plan::{FROM, Left, RepairPlan, of_finding, of_oci_finding},
+    plan::RepairPlan,
     unit::{Cure, Layer, examine},
 };
 
 /// How long the removal of what nothing needs waits for other users of the repository.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often layers are fetched while others collect them again.
+const ROUNDS: u32 = 8;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -86,6 +92,9 @@ impl fmt::Display for RepairReport {
 
 impl RepairPlan<'_> {
     /// Mends what can be mended, and looks afterwards at everything that was no good.
+    ///
+    /// Layers from a medium that may take long come without the lock, as in a pull. What others collect meanwhile is
+    /// fetched again; nothing gets a name that is not whole then.
     ///
     /// The writer must be the only one of its handle: removing takes the lock of all. When others use the repository
     /// meanwhile, what is damaged and not needed stays for the next collection.
@@ -204,7 +213,7 @@ impl RepairPlan<'_> {
             let mended = finish::image(writer, &unit, &self.options, report, left, observer)?;
             mended.iter().for_each(|id| look.damage.mended(id));
             if !unit.lost.is_empty() {
-                let explained = super::plan::explain(&look, &unit)?;
+                let explained = explain(&look, &unit)?;
                 self.explained.ids.extend(explained.ids);
                 self.explained.paths.extend(explained.paths);
                 self.explained.tags.extend(explained.tags);
@@ -276,14 +285,37 @@ fn import_layers(
     report: &mut RepairReport,
     good: &mut Vec<ObjectId>,
 ) -> Result<(), Error> {
-    let mut commit = context.writer.begin();
-    let imported = layers::import(context, planned, Fresh::new(), &mut commit)?;
-    layers::register(&mut commit, &imported.fresh);
-    commit.checkpoint()?;
-    for id in imported.streams {
-        note_imported(context.writer, &id, report, good)?;
+    let Context { writer, session, source, observer, .. } = *context;
+    let mut commit = writer.begin();
+    let mut todo = planned.to_vec();
+    for _ in 0..ROUNDS {
+        let before = session.releases();
+        let imported = match source.waits() {
+            true => session.without_lock(|| layers::import(context, &todo, Fresh::new(), &mut commit))??,
+            false => layers::import(context, &todo, Fresh::new(), &mut commit)?,
+        };
+        let may_be_gone = session.releases() != before;
+        let mut whole = Vec::new();
+        let mut gone = Vec::new();
+        for (layer, id) in todo.into_iter().zip(imported.streams) {
+            match may_be_gone && !present::is_whole(writer, &id)? {
+                true => gone.push(layer),
+                false => whole.push((layer.name().clone(), id)),
+            }
+        }
+        layers::register(&mut commit, &whole);
+        commit.checkpoint()?;
+        for (_, id) in whole {
+            note_imported(writer, &id, report, good)?;
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let text = "others have collected garbage, and some of what had come; it is fetched again";
+        observer.event(&Event::Warning { text });
+        todo = gone;
     }
-    Ok(())
+    Err(Error::Collected { rounds: ROUNDS })
 }
 
 /// Imports layers one after the other, each for itself.

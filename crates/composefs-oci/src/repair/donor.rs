@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use composefs::{error::chain, repo::Repository};
+use composefs::{
+    error::chain,
+    repo::{Repository, Session},
+};
 use oci_spec::image::Descriptor;
 
 use crate::{
@@ -16,6 +19,8 @@ use crate::{
     stored::origins,
     transport::{Root, Source},
 };
+
+use crate::pull::asked::Asked;
 
 use super::other::Other;
 
@@ -94,26 +99,33 @@ impl Donor {
     }
 
     /// Opens a reference and learns what is there.
-    fn open(reference: &Reference, open: &Open<'_>, platform: &Platform) -> Result<Self, Error> {
+    fn open(
+        reference: &Reference,
+        open: &Open<'_>,
+        platform: &Platform,
+        session: &Session,
+    ) -> Result<Self, Error> {
         let source = open(reference)?;
+        let asked = Asked { source: source.as_ref(), session: Some(session) };
+        let (root, chosen) = (asked.root().ok(), asked.manifest(platform)?);
         let mut donor = Self {
             name: reference.to_string(),
             other: None,
-            root: source.root().ok(),
+            root,
             source,
             documents: HashMap::new(),
             blobs: HashMap::new(),
         };
-        let chosen = donor.source.manifest(platform)?;
-        donor.learn(chosen.bytes, &ManifestDigest::new(chosen.digest))?;
+        donor.learn(chosen.bytes, &ManifestDigest::new(chosen.digest), session)?;
         Ok(donor)
     }
 
-    fn learn(&mut self, bytes: Vec<u8>, digest: &ManifestDigest) -> Result<(), Error> {
+    fn learn(&mut self, bytes: Vec<u8>, digest: &ManifestDigest, session: &Session) -> Result<(), Error> {
+        let asked = Asked { source: self.source.as_ref(), session: Some(session) };
         let model = |source| Error::model(digest, source);
         let manifest = Manifest::parse_as(bytes, digest.clone()).map_err(model)?;
         let config_digest = manifest.config_digest().map_err(|source| model(source.into()))?;
-        let config = self.source.document(manifest.parsed().config(), CONFIG_MAX)?;
+        let config = asked.document(manifest.parsed().config(), CONFIG_MAX)?;
         let mut keys = Vec::new();
         if manifest.is_container() {
             let parsed = Config::parse_as(config.clone(), config_digest.clone())
@@ -138,8 +150,8 @@ impl Donor {
         Ok(())
     }
 
-    /// Returns a document by its digest.
-    fn document(&mut self, digest: &Digest) -> Option<Vec<u8>> {
+    /// Returns a document by its digest; without a session only what is known.
+    fn document(&mut self, digest: &Digest, session: Option<&Session>) -> Option<Vec<u8>> {
         if let Some(known) = self.documents.get(digest) {
             return Some(known.clone());
         }
@@ -158,9 +170,11 @@ impl Donor {
         }
         let index = parse_index(&root.bytes).ok()?;
         let child = index.manifests().iter().find(|child| child.digest().as_ref() == digest.as_str())?;
-        let bytes = self.source.document(child, MANIFEST_MAX).ok()?;
+        let session = session?;
+        let asked = Asked { source: self.source.as_ref(), session: Some(session) };
+        let bytes = asked.document(child, MANIFEST_MAX).ok()?;
         // Its layers are here, too.
-        self.learn(bytes.clone(), &ManifestDigest::new(digest.clone())).ok()?;
+        self.learn(bytes.clone(), &ManifestDigest::new(digest.clone()), session).ok()?;
         Some(bytes)
     }
 
@@ -180,6 +194,8 @@ pub(super) struct Donors<'a> {
     opened: Vec<(String, Option<Donor>)>,
     /// All images of which it is noted where they came from, once somebody has asked.
     others: Option<Vec<Digest>>,
+    /// Gives up the lock while somebody is asked who may take long. Once it is gone, nobody is asked.
+    session: Option<Session>,
     /// What came of opening them, for messages.
     pub(super) failures: Vec<String>,
 }
@@ -193,8 +209,14 @@ pub(super) struct Offer {
 }
 
 impl<'a> Donors<'a> {
-    pub(super) const fn new(sources: &'a Sources<'a>, platform: Platform) -> Self {
-        Self { sources, platform, opened: Vec::new(), others: None, failures: Vec::new() }
+    pub(super) const fn new(sources: &'a Sources<'a>, platform: Platform, session: Session) -> Self {
+        let session = Some(session);
+        Self { sources, platform, opened: Vec::new(), others: None, session, failures: Vec::new() }
+    }
+
+    /// From now on tells only what is known.
+    pub(super) fn ask_no_more(&mut self) {
+        self.session = None;
     }
 
     pub(super) fn name(&self, donor: usize) -> &str {
@@ -218,10 +240,10 @@ impl<'a> Donors<'a> {
         &mut self,
         repo: &Repository,
         image: Option<&Digest>,
-        mut want: impl FnMut(usize, &mut Donor) -> Option<T>,
+        mut want: impl FnMut(usize, &mut Donor, Option<&Session>) -> Option<T>,
     ) -> Option<T> {
         if let Some(other) = self.sources.repository.clone()
-            && let Some(at) = self.donor(" repository", move || Ok(Donor::repository(other)))
+            && let Some(at) = self.donor(" repository", move |_| Ok(Donor::repository(other)))
             && let Some(found) = self.try_one(at, &mut want)
         {
             return Some(found);
@@ -237,7 +259,9 @@ impl<'a> Donors<'a> {
             let exact = image.and_then(|image| reference.at(&ManifestDigest::new(image.clone())));
             for reference in exact.iter().chain([&reference]) {
                 let (open, platform) = (self.sources.open, self.platform.clone());
-                let opened = self.donor(&reference.to_string(), || Donor::open(reference, open, &platform));
+                let opened = self.donor(&reference.to_string(), |session| {
+                    Donor::open(reference, open, &platform, session)
+                });
                 if let Some(at) = opened
                     && let Some(found) = self.try_one(at, &mut want)
                 {
@@ -248,16 +272,20 @@ impl<'a> Donors<'a> {
         None
     }
 
-    fn try_one<T>(&mut self, at: usize, want: &mut impl FnMut(usize, &mut Donor) -> Option<T>) -> Option<T> {
+    fn try_one<T>(
+        &mut self,
+        at: usize,
+        want: &mut impl FnMut(usize, &mut Donor, Option<&Session>) -> Option<T>,
+    ) -> Option<T> {
         let donor = self.opened.get_mut(at)?.1.as_mut()?;
-        want(at, donor)
+        want(at, donor, self.session.as_ref())
     }
 
-    fn donor(&mut self, name: &str, open: impl FnOnce() -> Result<Donor, Error>) -> Option<usize> {
+    fn donor(&mut self, name: &str, open: impl FnOnce(&Session) -> Result<Donor, Error>) -> Option<usize> {
         if let Some(at) = self.opened.iter().position(|(known, _)| known == name) {
             return Some(at);
         }
-        let donor = match open() {
+        let donor = match open(self.session.as_ref()?) {
             Ok(donor) => Some(donor),
             Err(error) => {
                 self.failed(format!("{name}: {}", chain(&error)));
@@ -283,8 +311,8 @@ impl<'a> Donors<'a> {
         image: Option<&Digest>,
         digest: &Digest,
     ) -> Option<(usize, Vec<u8>)> {
-        self.ask(repo, image, |at, donor| {
-            let bytes = donor.document(digest)?;
+        self.ask(repo, image, |at, donor, session| {
+            let bytes = donor.document(digest, session)?;
             (digest.of_same_algorithm(&bytes).as_ref() == Some(digest)).then_some((at, bytes))
         })
     }
@@ -297,7 +325,7 @@ impl<'a> Donors<'a> {
         image: Option<&Digest>,
         digest: &Digest,
     ) -> Option<Offer> {
-        let offer = |donor, has: &mut Donor| {
+        let offer = |donor, has: &mut Donor, _: Option<&Session>| {
             let descriptor = has.blob(digest)?;
             Some(Offer { donor, descriptor })
         };
@@ -307,7 +335,8 @@ impl<'a> Donors<'a> {
         if !self.sources.noted {
             return None;
         }
-        let opened = |(at, (_, donor)): (usize, &mut (String, Option<Donor>))| offer(at, donor.as_mut()?);
+        let opened =
+            |(at, (_, donor)): (usize, &mut (String, Option<Donor>))| offer(at, donor.as_mut()?, None);
         if let Some(found) = self.opened.iter_mut().enumerate().find_map(opened) {
             return Some(found);
         }

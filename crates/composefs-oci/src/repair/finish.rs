@@ -20,8 +20,8 @@ use crate::{
 use super::{
     RepairOptions, RepairReport,
     image::Merge,
+    left::Left,
     look::{Look, Tables},
-    plan::Left,
     subjects::Index,
     unit::{Cure, Kind, Layer, Unit},
 };

@@ -122,3 +122,13 @@ fn what_is_lost_of_an_index_comes_again() {
         play(Kind { sha512: true, both_formats: false }, &steps).unwrap();
     }
 }
+
+/// A record of an earlier boot is there when the list ends: to be collected, and no damage.
+#[test]
+fn an_old_mount_of_an_image_for_elsewhere() {
+    both(&[
+        Step::Pull(Pull::of(Of::Image(Name::Arm), None)),
+        pull(Of::Index { arm: true }, 'b'),
+        Step::OldMount('b'),
+    ]);
+}

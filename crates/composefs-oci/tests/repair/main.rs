@@ -7,3 +7,4 @@ mod lab;
 mod matrix;
 mod sources;
 mod shapes;
+mod stalled;
