@@ -2,7 +2,7 @@
 //!
 //! What the destination has is not sent. Nothing is packed or unpacked; where a source keeps layers otherwise than its
 //! manifest says, the manifest is changed to what is there, which is a warning. What refers to an image, such as its
-//! signatures, is not copied with it.
+//! seals, is copied with it if that is asked for.
 
 mod rewrite;
 
@@ -20,11 +20,15 @@ use oci_spec::image::Descriptor;
 
 use crate::{
     afresh::once_more,
-    digest::ManifestDigest,
+    digest::{Digest, ManifestDigest},
     error::{Error, Step},
     model::{MANIFEST_MAX, Manifest, media_type, parse_index, platform::Platform},
     stoppable::Stoppable,
-    transport::{Root, Sink, Source, digest_of},
+    transport::{
+        Artifacts, Root, Sink, Source,
+        artifacts::{descriptor_of, kind_of},
+        digest_of,
+    },
 };
 
 /// The most blobs that are copied at once unless more are asked for.
@@ -50,6 +54,8 @@ pub enum Which {
 pub struct CopyOptions {
     /// Which images of an index; default: the one for this machine.
     pub which: Which,
+    /// Which artifacts about the image are copied with it; default: none.
+    pub artifacts: Artifacts,
     /// Blobs copied at once; default: 4.
     pub jobs: usize,
     /// Asks the copy to stop.
@@ -58,7 +64,12 @@ pub struct CopyOptions {
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { which: Which::One(Platform::native()), jobs: JOBS, cancel: Cancel::default() }
+        Self {
+            which: Which::One(Platform::native()),
+            artifacts: Artifacts::None,
+            jobs: JOBS,
+            cancel: Cancel::default(),
+        }
     }
 }
 
@@ -67,6 +78,13 @@ impl CopyOptions {
     #[must_use]
     pub fn which(mut self, which: Which) -> Self {
         self.which = which;
+        self
+    }
+
+    /// Sets which artifacts about the image are copied with it.
+    #[must_use]
+    pub fn artifacts(mut self, artifacts: Artifacts) -> Self {
+        self.artifacts = artifacts;
         self
     }
 
@@ -99,6 +117,8 @@ pub struct Copied {
     pub bytes: u64,
     /// Blobs that the destination had.
     pub present: u64,
+    /// Artifacts about the image that came with it.
+    pub artifacts: Vec<ManifestDigest>,
 }
 
 /// Copies an image from one medium to another.
@@ -131,6 +151,7 @@ pub fn copy(
         blobs: counts.sent,
         bytes: counts.bytes,
         present: counts.present,
+        artifacts: image.artifacts,
     })
 }
 
@@ -146,6 +167,8 @@ struct Image {
     children_descriptors: Vec<Descriptor>,
     /// Configs and layers, each once.
     blobs: Vec<Descriptor>,
+    /// Those of the children that are about others.
+    artifacts: Vec<ManifestDigest>,
 }
 
 impl Image {
@@ -162,8 +185,13 @@ impl Image {
                 Root { bytes: chosen.bytes, digest: chosen.digest, media_type }
             }
         };
-        let mut image =
-            Self { root, children: Vec::new(), children_descriptors: Vec::new(), blobs: Vec::new() };
+        let mut image = Self {
+            root,
+            children: Vec::new(),
+            children_descriptors: Vec::new(),
+            blobs: Vec::new(),
+            artifacts: Vec::new(),
+        };
         if media_type::is_index(&image.root.media_type) {
             image.add_children(source)?;
             for document in &image.children {
@@ -188,9 +216,54 @@ impl Image {
             }
             add_blobs(&mut image.blobs, &parse(&image.root)?);
         }
+        if options.artifacts != Artifacts::None
+            && let Err(error) = image.add_artifacts(source, options.artifacts)
+        {
+            if options.artifacts == Artifacts::All {
+                return Err(error);
+            }
+            let text = format!("what seals the image cannot be copied with it: {error}");
+            observer.event(&Event::Warning { text: &text });
+        }
         let mut seen = HashSet::new();
         image.blobs.retain(|blob| seen.insert(blob.digest().to_string()));
         Ok(image)
+    }
+
+    /// Adds artifacts about the manifests there are. They go before them, so that none is seen without.
+    fn add_artifacts(&mut self, source: &dyn Source, which: Artifacts) -> Result<(), Error> {
+        let subjects: Vec<Digest> = std::iter::once(&self.root)
+            .chain(&self.children)
+            .filter(|document| media_type::is_manifest(&document.media_type))
+            .map(|document| document.digest.clone())
+            .collect();
+        let mut found = Vec::new();
+        for subject in subjects {
+            for descriptor in source.artifacts_of(&subject, which.kind())? {
+                let digest = digest_of(&descriptor)?;
+                if self.children.iter().any(|child| child.digest == digest)
+                    || found.iter().any(|(_, document, _): &(_, Root, _)| document.digest == digest)
+                {
+                    continue;
+                }
+                let bytes = source.document(&descriptor, MANIFEST_MAX)?;
+                let document = Root { bytes, digest, media_type: descriptor.media_type().to_string() };
+                let manifest = parse(&document)?;
+                if self.children.len() + found.len() >= DOCUMENTS_MAX {
+                    let (size, max) = (descriptor.size(), DOCUMENTS_SIZE_MAX as u64);
+                    return Err(Error::TooLarge { digest: self.root.digest.clone(), size, max });
+                }
+                let descriptor = descriptor_of(&descriptor, &kind_of(&manifest));
+                found.push((descriptor, document, manifest));
+            }
+        }
+        for (descriptor, document, manifest) in found {
+            add_blobs(&mut self.blobs, &manifest);
+            self.artifacts.push(manifest.digest().clone());
+            self.children.push(document);
+            self.children_descriptors.push(descriptor);
+        }
+        Ok(())
     }
 
     /// Adds what an index leads to, indexes below it included.

@@ -5,6 +5,7 @@
 
 mod options;
 mod space;
+mod artifacts;
 pub(crate) mod asked;
 pub(crate) mod plan;
 pub(crate) mod present;
@@ -64,6 +65,8 @@ pub struct Pulled {
     pub objects: IngestStats,
     /// Bytes of the imported layers that are inline in their streams.
     pub inlined_bytes: u64,
+    /// The artifacts about the image that came with it.
+    pub artifacts: Vec<ManifestDigest>,
 }
 
 /// Pulls an image from a medium into a repository.
@@ -79,19 +82,33 @@ pub fn pull(
 ) -> Result<Pulled, Error> {
     let span = tracing::info_span!("pull", reference = %source.describe());
     let _entered = span.enter();
-    // Held but for the time the medium is waited for.
-    let session = writer.session()?;
-    PullPlan::within(Some(&session), Some(writer), source, options, observer)
-        .and_then(|plan| {
-            plan.check_space(writer.path(), observer)?;
-            apply(plan, &session, writer, source, observer)
+    let mut pulled = image(writer, source, options, observer)
+        .and_then(|mut pulled| {
+            pulled.artifacts = artifacts::bring(writer, source, &pulled.manifest, options, observer)?;
+            Ok(pulled)
         })
         .map_err(|error| match error {
             Error::Cancelled { .. } => error,
             // A helper that was stopped by the same signal, say.
             _ if options.cancel.is_cancelled() => Error::Cancelled { kept: 0 },
             _ => error,
-        })
+        })?;
+    pulled.artifacts.sort();
+    Ok(pulled)
+}
+
+/// Pulls the image itself.
+fn image(
+    writer: &Writer,
+    source: &dyn Source,
+    options: &PullOptions,
+    observer: &dyn Observer,
+) -> Result<Pulled, Error> {
+    // Held but for the time the medium is waited for.
+    let session = writer.session()?;
+    let plan = PullPlan::within(Some(&session), Some(writer), source, options, observer)?;
+    plan.check_space(writer.path(), observer)?;
+    apply(plan, &session, writer, source, observer)
 }
 
 /// Does what was planned: has the layers here, and from there on keeps the lock until everything has its name.
@@ -268,6 +285,7 @@ impl Pull<'_> {
             index: None,
             objects: imported.objects,
             inlined_bytes: imported.inlined_bytes,
+            artifacts: Vec::new(),
         })
     }
 

@@ -14,6 +14,7 @@ pub mod proxy;
 #[cfg(feature = "registry")]
 pub mod registry;
 pub mod select;
+pub mod artifacts;
 mod sink;
 
 use std::{
@@ -37,6 +38,7 @@ use crate::{
 };
 
 pub(crate) use archive_file::unnamed;
+pub use artifacts::Artifacts;
 pub(crate) use layout::read_document;
 pub use sink::{OpenBlob, Sink, SinkOptions, create};
 
@@ -101,6 +103,24 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`Error::NoSuchImage`] with what is there, and what reading gives.
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error>;
+
+    /// Lists what refers to a manifest, of one artifact type if that is given: manifests whose documents and blobs are
+    /// had like any other. Media that cannot tell have nothing.
+    ///
+    /// # Errors
+    /// What asking the medium gives.
+    fn artifacts_of(&self, _subject: &Digest, _kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Returns what another tag leads to, beside the one that the reference names; `None` where there is none, or where
+    /// the medium has no tags.
+    ///
+    /// # Errors
+    /// What asking the medium gives.
+    fn tagged(&self, _tag: &str) -> Result<Option<Root>, Error> {
+        Ok(None)
+    }
 
     /// Returns the descriptor of the bytes there are for a layer, where the medium keeps another form of it than the
     /// manifest says, such as the tar without its compression; [`Source::blob`] takes that one then.

@@ -1,5 +1,6 @@
 //! The OCI verbs; dispatch only.
 
+mod artifact_args;
 mod bundle;
 mod cat;
 mod compute_id;

@@ -1,6 +1,9 @@
 use std::{fs, path::Path};
 
-use composefs_testkit::{Output, project};
+use composefs_testkit::{
+    Output, project,
+    registry::{Registry, RegistryOptions},
+};
 use insta::assert_snapshot;
 
 use crate::lab::{Session, sha256, unpack};
@@ -135,7 +138,7 @@ fn what_is_changed_in_the_repository_is_found() {
     }
 }
 
-/// Puts a changed artifact into the layout, under a tag.
+/// Puts a changed artifact into the layout, under a tag, or without a name.
 fn forge(session: &Session, of: &str, tag: &str, change: impl Fn(&mut serde_json::Value)) {
     let layout = session.sandbox.path("layout");
     let mut index: serde_json::Value =
@@ -151,7 +154,10 @@ fn forge(session: &Session, of: &str, tag: &str, change: impl Fn(&mut serde_json
     fs::write(blob(&sha256(&bytes)), &bytes).unwrap();
     entry["digest"] = sha256(&bytes).into();
     entry["size"] = bytes.len().into();
-    entry["annotations"]["org.opencontainers.image.ref.name"] = tag.into();
+    match tag {
+        "" => drop(entry.as_object_mut().unwrap().remove("annotations")),
+        tag => entry["annotations"]["org.opencontainers.image.ref.name"] = tag.into(),
+    }
     entries.push(entry);
     fs::write(layout.join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
 }
@@ -245,4 +251,45 @@ fn a_record_of_another_image_does_not_help() {
     assert!(mount().contains("which is not what was verified"));
     fs::write(&note, "{").unwrap();
     assert!(mount().contains("the record of the verification"));
+}
+
+#[test]
+fn a_seal_goes_where_its_image_goes() {
+    let artifact = "sha256:6c4e6c6478e6258fe6131e35d0579b393204e189e0ee2cd0cd2b0d3466a4e4d8";
+    for lists_referrers in [true, false] {
+        let session = with(&[]);
+        // As it is written, but that it has no name of its own.
+        forge(&session, "meta-sha256", "", |_| {});
+        let registry = Registry::start(RegistryOptions::default().referrers(lists_referrers));
+        let in_registry = registry.reference("app:v1");
+        let plain = ["--tls-verify=false", "--progress=none"];
+        let copy = |from: &str, to: &str| {
+            let output = session.run([&["oci", "copy"], &plain[..1], &[from, to]].concat()).success();
+            assert!(output.text().contains(&format!("artifact {artifact}")), "{output}");
+        };
+        copy("oci:layout:image", &in_registry);
+        copy(&in_registry, "oci:other:image");
+        copy("oci:other:image", "oci-archive:image.tar:image");
+        copy("oci-archive:image.tar:image", "dir:flat");
+        for (name, from) in [
+            ("a", in_registry.as_str()),
+            ("b", "oci:other:image"),
+            ("c", "oci-archive:image.tar:image"),
+            ("d", "dir:flat"),
+        ] {
+            let pulled = session.run([&["oci", "pull"], &plain[..1], &[from, name]].concat()).success();
+            assert!(pulled.text().contains(&format!("artifact {artifact}")), "{pulled}");
+            let _ = verify(&session, &[name, "--cert", CERT]).success();
+            let _ = session.run(["oci", "untag", name]).success();
+            let _ = session.run(["gc"]).success();
+        }
+        // Who wants none gets none, and what was stripped is missed.
+        let bare = [&["oci", "pull", "--with-referrers=none"], &plain[..1], &[&in_registry, "e"]].concat();
+        let _ = session.run(bare).success();
+        fails_at(&verify(&session, &["e", "--cert", CERT]), "sources", "is not sealed");
+        // It comes after its image, too.
+        let again = session.run([&["oci", "pull"], &plain[..1], &[&in_registry, "e"]].concat()).success();
+        assert!(again.text().contains(&format!("artifact {artifact}")), "{again}");
+        let _ = verify(&session, &["e", "--cert", CERT]).success();
+    }
 }

@@ -6,6 +6,7 @@ use composefs::repo::Session;
 use oci_spec::image::Descriptor;
 
 use crate::{
+    digest::Digest,
     error::Error,
     model::platform::Platform,
     transport::{Chosen, Document, FileTaker, Root, Source},
@@ -38,6 +39,14 @@ impl Source for Asked<'_> {
 
     fn document(&self, descriptor: &Descriptor, max: u64) -> Result<Document, Error> {
         self.ask(|source| source.document(descriptor, max))
+    }
+
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        self.ask(|source| source.artifacts_of(subject, kind))
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
+        self.ask(|source| source.tagged(tag))
     }
 
     fn gives_afresh(&self) -> bool {

@@ -7,7 +7,10 @@ use composefs::{
 };
 use composefs_tar::Mode;
 
-use crate::{digest::ManifestDigest, import::Sharing, model::platform::Platform, reference::Reference};
+use crate::{
+    digest::ManifestDigest, import::Sharing, model::platform::Platform, reference::Reference,
+    transport::Artifacts,
+};
 
 /// The most jobs there are unless more are asked for: what they cost in memory is bounded, too.
 const JOBS_MAX: usize = 16;
@@ -39,6 +42,8 @@ pub struct PullOptions {
     pub space: SpaceCheck,
     /// The reference to note beside the repository, from which the image can be mended; none notes nothing.
     pub origin: Option<Reference>,
+    /// Which artifacts about the image come with it; default: none.
+    pub artifacts: Artifacts,
     /// Asks the pull to stop; layers that are finished by then are kept.
     pub cancel: Cancel,
 }
@@ -87,6 +92,7 @@ impl Default for PullOptions {
             sharing: Sharing::default(),
             space: SpaceCheck::default(),
             origin: None,
+            artifacts: Artifacts::None,
             cancel: Cancel::default(),
         }
     }
@@ -167,6 +173,13 @@ impl PullOptions {
     #[must_use]
     pub fn origin(mut self, reference: Option<Reference>) -> Self {
         self.origin = reference;
+        self
+    }
+
+    /// Sets which artifacts about the image come with it.
+    #[must_use]
+    pub fn artifacts(mut self, artifacts: Artifacts) -> Self {
+        self.artifacts = artifacts;
         self
     }
 

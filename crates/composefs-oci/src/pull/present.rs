@@ -50,6 +50,7 @@ pub(super) fn whole(
         index: None,
         objects: IngestStats::default(),
         inlined_bytes: 0,
+        artifacts: Vec::new(),
     }))
 }
 

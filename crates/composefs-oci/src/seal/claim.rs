@@ -11,8 +11,8 @@ use oci_spec::image::Descriptor;
 use super::annotation::{Annotation, AnnotationError, Key, Role, SIGNATURE_MAX};
 use crate::{digest::ManifestDigest, model::Manifest};
 
-/// The type of an artifact with digests of an image.
-pub const ARTIFACT_TYPE: &str = "application/vnd.composefs.metadata.v1";
+pub use crate::transport::artifacts::ARTIFACT_TYPE;
+
 /// The type of a signature in such an artifact.
 pub const SIGNATURE_TYPE: &str = "application/vnd.composefs.signature.v1+pkcs7";
 /// The type of an entry without a signature.

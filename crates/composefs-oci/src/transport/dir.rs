@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use composefs::disk::outside;
 use oci_spec::image::{Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    Chosen, Root, Source, digest_of,
+    Chosen, Root, Source, artifacts, digest_of,
     layout::{open_file, read_bounded},
     select,
 };
@@ -99,6 +100,25 @@ impl Source for Dir {
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
         select::choose(&self.index, &Select::Any, platform, &self.describe(), &read)
+    }
+
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        let mut manifests = Vec::new();
+        for path in outside::list(&self.path)?.unwrap_or_default() {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(hex) = name.strip_suffix(MANIFEST).and_then(|name| name.strip_suffix('.')) else {
+                continue;
+            };
+            let Ok(digest) = Digest::new(&format!("sha256:{hex}")) else { continue };
+            let Some(bytes) = read(&self.path.join(&path), MANIFEST_MAX)? else { continue };
+            let Ok(media_type) = media_type::of_document(None, &bytes) else { continue };
+            if let Ok(digest) = digest.as_str().parse::<oci_spec::image::Digest>() {
+                manifests.push(Descriptor::new(MediaType::from(&*media_type), bytes.len() as u64, digest));
+            }
+        }
+        let index = ImageIndexBuilder::default().schema_version(2_u32).manifests(manifests).build();
+        let Ok(index) = index else { return Ok(Vec::new()) };
+        artifacts::in_index(&index, subject, kind, &|descriptor, max| self.document(descriptor, max))
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {

@@ -18,13 +18,13 @@ use rustix::{
 };
 
 use crate::{
-    digest::VerifyingReader,
+    digest::{Digest, VerifyingReader},
     error::{Error, Step},
     model::{MANIFEST_MAX, parse_index, platform::Platform},
     reference::{InLayout, Reference, Select},
 };
 
-use super::{Chosen, Root, Source, digest_of, select};
+use super::{Chosen, Root, Source, artifacts, digest_of, select};
 
 /// An OCI layout directory and which of its images is meant.
 #[derive(Debug)]
@@ -136,6 +136,20 @@ impl Source for Layout {
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
         select::choose(&self.index, &self.select, platform, &self.describe(), &read)
+    }
+
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        artifacts::in_index(&self.index, subject, kind, &read)
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        match select::root(&self.index, &Select::Tag(tag.to_owned()), &self.describe(), &read) {
+            Ok(root) => Ok(Some(root)),
+            Err(Error::NoSuchImage { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {

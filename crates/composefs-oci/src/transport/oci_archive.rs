@@ -7,15 +7,16 @@ use std::io::{self, Read};
 use oci_spec::image::{Descriptor, ImageIndex};
 
 use crate::{
+    digest::Digest,
     error::{Error, Step},
     model::{MANIFEST_MAX, parse_index, platform::Platform},
-    reference::{InLayout, Reference},
+    reference::{InLayout, Reference, Select},
 };
 
 use super::{
     Chosen, Root, Source, archive_file,
     archive_index::{ArchiveIndex, Keep},
-    digest_of,
+    artifacts, digest_of,
     layout::{check_version, read_bounded},
     select,
 };
@@ -68,6 +69,20 @@ impl Source for OciArchive {
     fn manifest(&self, platform: &Platform) -> Result<Chosen, Error> {
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
         select::choose(&self.index, &self.at.select, platform, &self.describe(), &read)
+    }
+
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        artifacts::in_index(&self.index, subject, kind, &read)
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
+        let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
+        match select::root(&self.index, &Select::Tag(tag.to_owned()), &self.describe(), &read) {
+            Ok(root) => Ok(Some(root)),
+            Err(Error::NoSuchImage { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {

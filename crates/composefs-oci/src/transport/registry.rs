@@ -489,6 +489,18 @@ impl Source for Registry {
         select::choose_in(&root, platform, &self.describe(), &read)
     }
 
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        self.referrers(subject, kind)
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
+        match self.somewhere(&async |client, retries| pull::manifest(client, tag, retries).await) {
+            Ok(root) => Ok(Some(root)),
+            Err(Error::Registry(error)) if error.is_absent() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = digest_of(descriptor)?;
         if let Some(bytes) = at_hand(descriptor, &digest) {

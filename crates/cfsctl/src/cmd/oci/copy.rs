@@ -14,6 +14,7 @@ use composefs_oci::{
 use serde::Serialize;
 
 use super::{
+    artifact_args::ArtifactArgs,
     policy_args::PolicyArgs,
     registry_args::{Creds, RegistryArgs},
 };
@@ -22,7 +23,8 @@ use crate::{app::App, ui};
 /// Copy an image from one place to another, without a repository
 ///
 /// Bytes and digests stay what they are, and what the destination has is not sent. Its name leads to the new image when
-/// all of it is there, and not before. Signatures and whatever else refers to the image stay behind.
+/// all of it is there, and not before. What seals the image comes with it; --with-referrers brings whatever else refers
+/// to it.
 ///
 /// SOURCE is whatever `oci pull` takes. DESTINATION is docker://NAME[:TAG] in a registry, oci:DIRECTORY[:TAG],
 /// oci-archive:FILE[:TAG] or dir:DIRECTORY.
@@ -40,6 +42,8 @@ pub(crate) struct Copy {
     /// Copy the index with the images for all platforms
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    artifacts: ArtifactArgs,
     /// Write the digest of what was copied into this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
@@ -71,6 +75,8 @@ struct Document<'a> {
     destination: String,
     manifest: &'a str,
     media_type: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<&'a str>,
     blobs: Blobs,
 }
 
@@ -90,7 +96,8 @@ impl Copy {
         let from = self.side(&self.src_creds, self.src_tls_verify).source_options(&observer)?;
         let from = self.policy.over(from).with_context(context)?;
         let to = self.side(&self.dest_creds, self.dest_tls_verify).source_options(&observer)?;
-        let mut options = CopyOptions::default().cancel(ui::interrupt::watch()?);
+        let mut options =
+            CopyOptions::default().artifacts(self.artifacts.which()).cancel(ui::interrupt::watch()?);
         options = match self.platform.clone() {
             _ if self.all => options.which(Which::All),
             Some(platform) => options.which(Which::One(platform)),
@@ -133,6 +140,7 @@ fn print_json(copied: &Copied, source: &Reference, destination: &Reference) -> a
         destination: destination.to_string(),
         manifest: copied.manifest.as_str(),
         media_type: &copied.media_type,
+        artifacts: copied.artifacts.iter().map(|artifact| artifact.as_str()).collect(),
         blobs: Blobs { copied: copied.blobs, copied_bytes: copied.bytes, present: copied.present },
     })
 }
@@ -140,6 +148,9 @@ fn print_json(copied: &Copied, source: &Reference, destination: &Reference) -> a
 fn print(copied: &Copied) -> anyhow::Result<()> {
     let mut out = ui::out();
     writeln!(out, "manifest {}", copied.manifest)?;
+    for artifact in &copied.artifacts {
+        writeln!(out, "artifact {artifact}")?;
+    }
     writeln!(
         out,
         "blobs    {} copied + {} already present; {} sent",

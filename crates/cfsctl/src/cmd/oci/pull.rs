@@ -21,7 +21,7 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use super::{policy_args::PolicyArgs, registry_args::RegistryArgs};
+use super::{artifact_args::ArtifactArgs, policy_args::PolicyArgs, registry_args::RegistryArgs};
 use crate::{
     app::App,
     ui::{self, error::Usage},
@@ -62,6 +62,8 @@ pub(crate) struct Pull {
     /// Keep the images for all other platforms, too
     #[arg(long)]
     all_platforms: bool,
+    #[command(flatten)]
+    artifacts: ArtifactArgs,
     /// Show which layers are here and which come, and do nothing; makes no repository
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -103,6 +105,8 @@ struct Document<'a> {
     images: Vec<Image>,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot_image: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<&'a str>,
     objects: Objects,
 }
 
@@ -128,7 +132,8 @@ impl Pull {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let tag = self.name.as_deref().unwrap_or(&self.image);
         let (expected, expected_boot) = self.expected()?;
-        let mut options = PullOptions::default().mode(app.mode()).jobs(app.jobs());
+        let mut options =
+            PullOptions::default().mode(app.mode()).jobs(app.jobs()).artifacts(self.artifacts.which());
         if self.local_fetch == LocalFetch::Zerocopy {
             options = options.sharing(Sharing::Required);
         }
@@ -263,6 +268,7 @@ fn print_json(pulled: &Pulled, tag: &str, boot_image: Option<&BootImage>) -> any
             .map(|(format, id)| Image { format: format.number(), id: id.to_hex() })
             .collect(),
         boot_image: boot_image.map(|image| image.id.to_hex()),
+        artifacts: pulled.artifacts.iter().map(|artifact| artifact.as_str()).collect(),
         objects: Objects {
             new: pulled.objects.new,
             present: pulled.objects.present,
@@ -284,6 +290,9 @@ fn print(pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
     }
     writeln!(out, "verity   {}", pulled.verity)?;
     writeln!(out, "tagged   {tag}")?;
+    for artifact in &pulled.artifacts {
+        writeln!(out, "artifact {artifact}")?;
+    }
     let human = ui::size::human;
     let inlined = human(pulled.inlined_bytes);
     let (new, present) = (objects.new, objects.present);

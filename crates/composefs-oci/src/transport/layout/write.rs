@@ -3,7 +3,10 @@
 //! # Format
 //! OCI image-spec, image layout.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use composefs::disk::folder::Folder;
 use oci_spec::image::Descriptor;
@@ -20,7 +23,7 @@ use crate::{
     transport::{
         Root, digest_of,
         select::REF_NAME,
-        sink::{OpenBlob, Sink, put_blob, put_document},
+        sink::{OpenBlob, Sink, is_document, put_blob, put_document},
     },
 };
 
@@ -40,6 +43,8 @@ const BLOBS: &str = "blobs";
 pub struct LayoutSink {
     folder: Folder,
     tag: Option<String>,
+    /// What comes with the image and is about it; it has no name but must be found.
+    artifacts: Mutex<Vec<Descriptor>>,
 }
 
 impl LayoutSink {
@@ -60,7 +65,7 @@ impl LayoutSink {
                 }
             }
         }
-        Ok(Self { folder, tag })
+        Ok(Self { folder, tag, artifacts: Mutex::default() })
     }
 
     /// Opens the directory of a blob.
@@ -75,7 +80,8 @@ impl Sink for LayoutSink {
         Reference::Layout(InLayout { path: self.folder.path().to_owned(), select }).to_string()
     }
 
-    fn begin(&self, _root: &Root, _contents: &[Descriptor]) -> Result<(), Error> {
+    fn begin(&self, _root: &Root, contents: &[Descriptor]) -> Result<(), Error> {
+        *self.artifacts.lock().unwrap_or_else(PoisonError::into_inner) = artifacts(contents);
         Ok(())
     }
 
@@ -99,13 +105,51 @@ impl Sink for LayoutSink {
         let lock = Folder::make(self.folder.path())?;
         lock.lock()?;
         let old = self.folder.read(INDEX, MANIFEST_MAX)?;
-        let index = with_entry(old.as_deref(), root, self.tag.as_deref())
+        let artifacts = self.artifacts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let index = with_artifacts(old.as_deref(), &artifacts)
+            .and_then(|old| with_entry(old.as_deref(), root, self.tag.as_deref()))
             .map_err(|source| Error::model(self.folder.path().join(INDEX).display(), source))?;
         if self.folder.size(MARKER)?.is_none() {
             self.folder.put(MARKER, MARKER_TEXT.as_bytes())?;
         }
         Ok(self.folder.put(INDEX, &index)?)
     }
+}
+
+/// The manifests among what will come that are artifacts about others.
+pub(in crate::transport) fn artifacts(contents: &[Descriptor]) -> Vec<Descriptor> {
+    let artifacts = contents.iter().filter(|one| is_document(one) && one.artifact_type().is_some());
+    artifacts.cloned().collect()
+}
+
+/// Returns an `index.json` with entries without a name for artifacts that it does not have; the old one if there are
+/// none.
+///
+/// # Errors
+/// [`ModelError`] if the old one is none, or would grow too large.
+pub(in crate::transport) fn with_artifacts(
+    old: Option<&[u8]>,
+    artifacts: &[Descriptor],
+) -> Result<Option<Vec<u8>>, ModelError> {
+    if artifacts.is_empty() {
+        return Ok(old.map(<[u8]>::to_vec));
+    }
+    let mut index = IndexEdit::of(old)?;
+    let entries = index.entries()?;
+    for artifact in artifacts {
+        let digest = artifact.digest().as_ref();
+        if entries.iter().any(|there| there.get("digest").and_then(Value::as_str) == Some(digest)) {
+            continue;
+        }
+        let kind = artifact.artifact_type().as_ref().map(ToString::to_string);
+        entries.push(json!({
+            "mediaType": artifact.media_type().as_ref(),
+            "digest": digest,
+            "size": artifact.size(),
+            "artifactType": kind,
+        }));
+    }
+    index.into_bytes(INDEX).map(Some)
 }
 
 /// Returns an `index.json` with an entry for `root`: the tag leads to it and to nothing else, and the rest is as it was.

@@ -22,7 +22,7 @@ use crate::{
     reference::{InLayout, Reference, Select},
     transport::{
         Root, digest_of,
-        layout::write::{INDEX, MARKER, MARKER_TEXT, with_entry},
+        layout::write::{INDEX, MARKER, MARKER_TEXT, artifacts, with_artifacts, with_entry},
         sink::{OpenBlob, Sink, write_checked},
     },
 };
@@ -190,7 +190,8 @@ impl Sink for ArchiveSink {
             let algorithm = digest.algorithm().to_owned();
             return Err(Error::blob(digest, crate::digest::BlobFault::Algorithm(algorithm)));
         }
-        let index = with_entry(None, root, self.tag.as_deref())
+        let index = with_artifacts(None, &artifacts(contents))
+            .and_then(|old| with_entry(old.as_deref(), root, self.tag.as_deref()))
             .map_err(|source| Error::model(self.path.display(), source))?;
         let plan = Plan::new(index, &blobs);
         let staged = self.folder.stage()?;

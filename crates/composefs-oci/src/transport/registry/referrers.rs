@@ -13,6 +13,7 @@ use crate::{
     digest::Digest,
     error::Error,
     model::{media_type, parse_index},
+    transport::artifacts::tag_of,
 };
 
 use super::{
@@ -31,8 +32,6 @@ const ENTRIES_MAX: usize = 1 << 20;
 const TAGS_ASKED: usize = 1000;
 /// What says by which fields a registry has chosen.
 const FILTERS_APPLIED: &str = "OCI-Filters-Applied";
-/// The longest algorithm and encoded digest in a tag that stands for a digest.
-const TAG_PARTS_MAX: (usize, usize) = (32, 64);
 
 /// Lists all tags of the repository.
 ///
@@ -96,16 +95,6 @@ pub(super) async fn referrers(
     Ok(ImageIndex::manifests(&index).iter().filter(|entry| wanted(entry)).cloned().collect())
 }
 
-/// Returns the tag that stands for a digest where the interface for referrers is missing.
-pub(super) fn tag_of(digest: &Digest) -> String {
-    let part = |text: &str, max: usize| {
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        text.chars().take(max).map(|c| if good(c) { c } else { '-' }).collect::<String>()
-    };
-    let (algorithm, encoded) = TAG_PARTS_MAX;
-    format!("{}-{}", part(digest.algorithm(), algorithm), part(digest.encoded(), encoded))
-}
-
 /// One page of a list.
 struct Page {
     body: Vec<u8>,
@@ -164,18 +153,4 @@ fn percent_encoded(value: &str) -> impl Iterator<Item = String> {
         }
         other => format!("%{other:02X}"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_for_digests() {
-        let hex = "a".repeat(64);
-        assert_eq!(tag_of(&Digest::new(&format!("sha256:{hex}")).unwrap()), format!("sha256-{hex}"));
-        let long = Digest::new(&format!("sha512:{}", "b".repeat(128))).unwrap();
-        assert_eq!(tag_of(&long), format!("sha512-{}", "b".repeat(64)));
-        assert_eq!(tag_of(&Digest::new("a+b:Z=_-9").unwrap()), "a-b-Z-_-9");
-    }
 }

@@ -15,10 +15,10 @@ use crate::{
         edit::{IndexEdit, entry, json_error},
         media_type,
     },
-    transport::Root,
+    transport::{Root, artifacts::tag_of},
 };
 
-use super::super::{pull, referrers::tag_of};
+use super::super::pull;
 use super::RegistrySink;
 
 /// Returns what a manifest refers to.
