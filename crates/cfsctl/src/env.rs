@@ -10,3 +10,5 @@ pub(crate) const HOME: &str = "HOME";
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// The kind of terminal.
 pub(crate) const TERM: &str = "TERM";
+/// Set by the program itself for the process that serves a FUSE mount: say on stdout when it is ready, then detach.
+pub(crate) const FUSE_SERVER: &str = "CFS_FUSE_SERVER";

@@ -1,6 +1,6 @@
 //! `cfsctl gc`
 
-mod units;
+pub(crate) mod units;
 
 use std::{fmt::Write as _, io::Write as _, process::ExitCode, time::Duration};
 

@@ -1,24 +1,30 @@
 //! `cfsctl mount` and `umount`
 
-use std::path::PathBuf;
+mod fuse;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use composefs::{
     digest::ObjectId,
-    mount::{Access, ImageSource, MountOptions, MountPlan, UnmountWhen, VerityPolicy, unmount},
+    mount::{
+        Access, IdMap, IdRange, ImageSource, MountError, MountOptions, MountPlan, UnmountWhen, VerityPolicy,
+    },
     repo::Repository,
 };
+use composefs_fuse::{FuseOptions, Owners, Verify};
+use rustix::io::Errno;
 
-use crate::{app::App, ui::error::Usage};
+use crate::{app::App, cmd::gc::units, ui::error::Usage};
 
 /// How an image is mounted.
 #[derive(Debug, Args)]
 pub(crate) struct MountArgs {
-    /// Whether to mount by FUSE; this version mounts with the kernel
+    /// Whether to mount by FUSE; auto: where the kernel's own mount is not permitted
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     fuse: Fuse,
-    /// Keep a FUSE server in the foreground
+    /// Keep a FUSE server in the foreground until the mount is gone
     #[arg(long)]
     foreground: bool,
     /// Writable directory on top (with --workdir)
@@ -30,6 +36,12 @@ pub(crate) struct MountArgs {
     /// Mount writable; without --upperdir changes are kept in memory
     #[arg(long)]
     read_write: bool,
+    /// The most bytes that changes in memory take: a number, or one with K, M, G or T; default: half of the memory
+    #[arg(long, value_name = "SIZE", value_parser = units::size, requires = "read_write", conflicts_with = "upperdir")]
+    upper_size: Option<u64>,
+    /// Show SIZE ids of the image from CONTAINER on as those from HOST on (can be repeated)
+    #[arg(long, value_name = "CONTAINER:HOST:SIZE")]
+    idmap: Vec<IdRange>,
     /// Whether the kernel must check every file by fs-verity; auto: in repositories with fs-verity
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     verity: Verity,
@@ -76,7 +88,8 @@ impl MountArgs {
         if matches!(self.verity, Verity::On | Verity::Off) {
             bail!(Usage("--require-seal needs fs-verity wherever it is; leave out --verity".to_owned()));
         }
-        if !repo.is_verified() {
+        // The process that started the server has said so.
+        if !repo.is_verified() && !fuse::is_server() {
             crate::ui::say!(
                 "warning: this repository has no fs-verity: what was verified is not checked again when it is read"
             );
@@ -86,36 +99,106 @@ impl MountArgs {
 
     pub(crate) fn mount(
         &self,
-        repo: &Repository,
+        repo: Repository,
         image: &ObjectId,
         name: &str,
-        at: &std::path::Path,
+        at: &Path,
     ) -> anyhow::Result<()> {
-        if self.fuse == Fuse::Yes {
-            bail!("this version has no FUSE server; leave out --fuse=yes to mount with the kernel");
+        let idmap = IdMap::new(self.idmap.clone()).map_err(|error| Usage(format!("--idmap: {error}")))?;
+        let what = || format!("mount {name} at {}", at.display());
+        let serve = |repo: Repository, idmap, foreground| {
+            let source = Self::source(&repo, image, name)?;
+            // The mount's note keeps the image; with the lock held here no collector would ever have a turn.
+            drop(repo);
+            fuse::serve(source, at, &self.fuse_options(idmap), foreground).with_context(what)
+        };
+        if fuse::is_server() {
+            return serve(repo, idmap, false);
         }
-        if self.foreground && self.fuse != Fuse::Yes {
-            tracing::info!("--foreground has no effect on a kernel mount");
+        if self.fuse == Fuse::Yes && self.writable() {
+            bail!(Usage(
+                "a FUSE mount takes no changes: --fuse=yes goes with none of --upperdir, --read-write"
+                    .to_owned()
+            ));
         }
-        let mut options = MountOptions::default().verity(self.verity.into());
+        let refused = if self.fuse == Fuse::Yes {
+            None
+        } else {
+            match self.mount_by_kernel(Self::source(&repo, image, name)?, idmap.clone(), at) {
+                Err(error) if self.fuse == Fuse::Auto && !self.writable() && is_refused(&error) => {
+                    Some(error)
+                }
+                result => {
+                    if self.foreground && result.is_ok() {
+                        tracing::info!("--foreground has no effect on a kernel mount");
+                    }
+                    return result.with_context(what);
+                }
+            }
+        };
+        if let Some(error) = &refused {
+            tracing::info!(error = format!("{error:#}"), "mounting by FUSE");
+        }
+        if self.foreground {
+            return serve(repo, idmap, true);
+        }
+        // The server takes the lock itself, while ours keeps collectors away.
+        fuse::start_server().inspect_err(|_| {
+            if let Some(error) = &refused {
+                crate::ui::say!("note: before that the kernel refused to mount it itself: {error:#}");
+            }
+        })
+    }
+
+    /// Whether the mount takes changes, or shows earlier ones.
+    const fn writable(&self) -> bool {
+        self.read_write || self.upperdir.is_some()
+    }
+
+    fn source(repo: &Repository, image: &ObjectId, name: &str) -> anyhow::Result<ImageSource> {
+        let mut source = ImageSource::open(repo, image)?;
+        name.clone_into(&mut source.name);
+        Ok(source)
+    }
+
+    fn mount_by_kernel(&self, source: ImageSource, idmap: IdMap, at: &Path) -> anyhow::Result<()> {
+        let mut options =
+            MountOptions::default().idmap(idmap).temporary_bytes(self.upper_size).verity(self.verity.into());
         if let (Some(upper), Some(work)) = (&self.upperdir, &self.workdir) {
             options = options.upper(upper, work);
         }
         if self.read_write {
             options = options.access(Access::ReadWrite);
         }
-        let mut source = ImageSource::open(repo, image)?;
-        name.clone_into(&mut source.name);
-        let plan = MountPlan::of(source, &options).with_context(|| format!("mount {name}"))?;
-        plan.apply(at).with_context(|| format!("mount {name} at {}", at.display()))?;
+        MountPlan::of(source, &options)?.apply(at)?;
         Ok(())
     }
+
+    fn fuse_options(&self, idmap: IdMap) -> FuseOptions {
+        let verify = match self.verity {
+            Verity::Auto => Verify::Auto,
+            Verity::Require | Verity::On => Verify::Kernel,
+            Verity::Off => Verify::Off,
+        };
+        let owners = if idmap.is_empty() { Owners::Image } else { Owners::Map(idmap) };
+        FuseOptions::default().verify(verify).owners(owners)
+    }
+}
+
+/// Tells whether the kernel does not let this process mount, or cannot.
+fn is_refused(error: &anyhow::Error) -> bool {
+    error.chain().find_map(|cause| cause.downcast_ref()).is_some_and(|error| match error {
+        MountError::NotPermitted { .. } | MountError::MissingFeature { .. } => true,
+        MountError::Kernel { source, .. } => source.raw_os_error() == Some(Errno::ACCESS.raw_os_error()),
+        _ => false,
+    })
 }
 
 /// Mount an image
 ///
-/// In a repository with fs-verity the kernel checks every file it reads. The mount is read-only unless --upperdir and
-/// --workdir are given.
+/// In a repository with fs-verity the kernel checks every file it reads. The mount is read-only unless --read-write is
+/// given. Who may not mount with the kernel gets a FUSE mount: a server in the background shows the image until it is
+/// unmounted, and hashes files before it gives them away where the kernel does not check them.
 ///
 /// Example: cfsctl mount refs/web/v1 /mnt
 #[derive(Debug, Args)]
@@ -132,7 +215,7 @@ impl Mount {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let repo = app.repository()?;
         let id = repo.resolve_image(&self.name)?.id;
-        self.args.mount(&repo, &id, &self.name, &self.mountpoint)
+        self.args.mount(repo, &id, &self.name, &self.mountpoint)
     }
 }
 
@@ -151,7 +234,7 @@ impl Umount {
         let when = if self.lazy { UnmountWhen::Lazy } else { UnmountWhen::Unused };
         // Without the repository its note of the mount goes with the next boot.
         let repo = app.repository().ok();
-        unmount(&self.mountpoint, repo.as_ref(), when)?;
+        composefs_fuse::unmount(&self.mountpoint, repo.as_ref(), when)?;
         Ok(())
     }
 }

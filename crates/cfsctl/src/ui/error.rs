@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, io, process::ExitCode};
 
 use composefs::mount::MountError;
+use composefs_fuse::FuseError;
 use composefs_oci::{credentials::CredentialsError, reference::ReferenceError};
 use serde_json::json;
 
@@ -38,11 +39,19 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("stopped before all was checked")]
 pub(crate) struct Stopped;
 
+/// Another process of this program has said what is wrong, and ended with this status.
+#[derive(Debug, thiserror::Error)]
+#[error("exit status {0}")]
+pub(crate) struct Said(pub(crate) u8);
+
 /// Prints an error with its causes and hint, as an event where stderr has those; returns the exit status.
 pub(crate) fn report(error: &anyhow::Error, progress: ProgressMode) -> ExitCode {
     // Whoever read our output has seen enough: that is no failure.
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
+    }
+    if let Some(Said(status)) = error.downcast_ref() {
+        return ExitCode::from(*status);
     }
     let events = progress == ProgressMode::Json;
     if let Some(usage) = error.downcast_ref::<Usage>() {
@@ -130,6 +139,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .and_then(composefs_oci::Error::hint)
             .or_else(|| cause.downcast_ref::<composefs::Error>().and_then(composefs::Error::hint))
             .or_else(|| cause.downcast_ref::<CredentialsError>().and_then(CredentialsError::hint))
+            .or_else(|| cause.downcast_ref::<FuseError>().and_then(FuseError::hint))
             .or_else(|| cause.downcast_ref::<MountError>().and_then(MountError::hint))
             .or_else(|| cause.downcast_ref::<ReferenceError>().and_then(ReferenceError::hint))
     })

@@ -27,6 +27,7 @@ mod init;
 mod interrupt;
 mod man;
 mod mount;
+mod mount_fuse;
 mod multicall;
 mod oci_bundle;
 mod oci_cat;

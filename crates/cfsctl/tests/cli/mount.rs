@@ -10,7 +10,6 @@ fn refusals() {
     let image = session.run(["oci", "compute-id", "sample"]).success().text().trim_end().to_owned();
     std::fs::create_dir(session.sandbox.path("mnt")).unwrap();
     session.see(["mount", "none", "mnt"]);
-    session.see(["mount", &image, "mnt", "--fuse=yes"]);
     session.see(["mount", &image, "mnt", "--fuse"]);
     session.see(["mount", &image, "mnt", "--upperdir", "up"]);
     session.see(["mount", &image, "mnt", "--workdir", "work"]);

@@ -12,7 +12,6 @@ fn refusals() {
     session.see(["oci", "mount", "@nonsense", "mnt"]);
     session.see(["oci", "mount", &format!("sha256:{}", "0".repeat(64)), "mnt"]);
     session.see(["oci", "mount", &"0".repeat(64), "mnt"]);
-    session.see(["oci", "mount", "sample", "mnt", "--fuse=yes"]);
     assert_snapshot!(session.text());
 }
 

@@ -11,7 +11,7 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a size: a number of bytes, or one and K, M, G or T for binary units.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let units = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30), ('T', 1 << 40)];
     let (number, unit) = split(text, &units).ok_or("give a number of bytes, or with a unit: K, M, G or T")?;
     number.checked_mul(unit.unwrap_or(1)).ok_or_else(|| "too large".to_owned())

@@ -48,6 +48,6 @@ impl Mount {
             trust::demand(&repo, stored.manifest().digest(), &name, kind, &id)?;
             self.args.insist(&repo)?;
         }
-        self.args.mount(&repo, &id, &self.image.to_string(), &self.mountpoint)
+        self.args.mount(repo, &id, &self.image.to_string(), &self.mountpoint)
     }
 }
