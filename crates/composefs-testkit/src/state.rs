@@ -30,7 +30,9 @@ impl State {
                 let path = entry.unwrap().path();
                 // When something was used last is written down if it can be, and missed by nobody.
                 let below = path.strip_prefix(repo).unwrap();
-                if below == Path::new(".cfs") || below.starts_with(".cfs/used") {
+                if [".cfs", ".cfs/gate"].iter().any(|path| below == Path::new(path))
+                    || below.starts_with(".cfs/used")
+                {
                     continue;
                 }
                 let metadata = path.symlink_metadata().unwrap();
@@ -76,6 +78,12 @@ impl State {
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         self.0.contains_key(path)
+    }
+
+    /// Tells whether the same is at a path in both.
+    #[must_use]
+    pub fn agrees_with(&self, other: &Self, path: &str) -> bool {
+        self.0.get(path) == other.0.get(path)
     }
 
     /// Returns the paths of temporaries.

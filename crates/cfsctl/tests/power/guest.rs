@@ -12,6 +12,7 @@ use composefs_testkit::state::State;
 use rustix::fs::SeekFrom;
 
 use crate::{
+    lasting::Medium,
     steps::{Recovery, Series, steps},
     write_log::{Moment, WriteLog},
 };
@@ -70,8 +71,7 @@ impl Drop for Loop {
 fn perform(verified: bool, repo: &Path, mut after: impl FnMut(usize)) -> Series {
     let mut series = Series { verified, steps: steps(verified), states: vec![State::default()] };
     for (at, step) in series.steps.iter().enumerate() {
-        let output = step.run(repo);
-        assert!(output.status.success(), "{}: {output:?}", step.arguments.join(" "));
+        step.run(repo, Medium::Waits).unwrap_or_else(|text| panic!("{step}: {text}"));
         after(at);
         series.states.push(State::read(repo));
     }
@@ -122,8 +122,14 @@ fn copy(from: &Path, to: &File) {
     }
 }
 
+/// Returns how many steps were reported as done by then.
+fn done(log: &WriteLog, moment: Moment) -> usize {
+    log.marks(moment).filter(|mark| mark.starts_with("step-")).count()
+}
+
 /// Chooses moments: every flush, just before it, and between it and the one before with pieces lost; or some of these.
-fn moments(log: &WriteLog, at_most: usize) -> Vec<Moment> {
+/// A harm that is cut short is nobody's business.
+fn moments(log: &WriteLog, series: &Series, at_most: usize) -> Vec<Moment> {
     let mut all = Vec::new();
     let mut last = 0;
     let mut seed = 0;
@@ -137,6 +143,7 @@ fn moments(log: &WriteLog, at_most: usize) -> Vec<Moment> {
         last = at + 1;
     }
     all.push(Moment { after: log.entries.len(), losing: None });
+    all.retain(|moment| !series.is_harmed_at(done(log, *moment)));
     let step = all.len().div_ceil(at_most).max(1);
     // Not the same kind of moment each time.
     let mut some: Vec<Moment> = Vec::new();
@@ -159,7 +166,13 @@ fn replay() {
     let base = Path::new(MEMORY).join("base");
     let began = Instant::now();
     let (series, log) = record(kind, &base);
-    let moments = moments(&log, at_most);
+    let (piece, pieces): (usize, usize) = {
+        let text = std::env::var("POWER_PIECE").unwrap();
+        let (piece, pieces) = text.split_once('/').unwrap();
+        (piece.parse().unwrap(), pieces.parse().unwrap())
+    };
+    let moments = moments(&log, &series, at_most);
+    let moments: Vec<Moment> = moments.into_iter().skip(piece).step_by(pieces).collect();
     println!(
         "{name}: {} steps, {} entries with {} flushes in {:?}; {} moments",
         series.steps.len(),
@@ -170,10 +183,12 @@ fn replay() {
     );
     let began = Instant::now();
     let mut found = 0;
+    let mut counts = vec![0; series.states.len()];
     let mut preparing = std::time::Duration::ZERO;
     for (n, moment) in moments.iter().enumerate() {
         let prepared = Instant::now();
-        let done = log.marks(*moment).filter(|mark| mark.starts_with("step-")).count();
+        let done = done(&log, *moment);
+        counts[done] += 1;
         let path = Path::new(MEMORY).join("disk");
         let disk = File::create(&path).unwrap();
         copy(&base, &disk);
@@ -190,6 +205,9 @@ fn replay() {
             found += 1;
             println!("WRONG: {name} {moment}, in `{}`, {recovery:?}:\n{text}", series.doing(done));
         }
+    }
+    for (done, count) in counts.iter().enumerate() {
+        println!("{name}: {count} moments in `{}`", series.doing(done));
     }
     println!(
         "{name}: {} moments in {:?}, {preparing:?} for the disks, {found} wrong",
@@ -219,9 +237,11 @@ fn cut() {
             Err(text) => println!("WRONG: {recovery:?}:\n{text}"),
         }
     } else {
-        let began = Instant::now();
-        let series = perform(verified, repo, |_| {});
-        println!("took: {}", began.elapsed().as_secs_f64());
+        let mut began = Instant::now();
+        let series = perform(verified, repo, |_| {
+            println!("took: {}", began.elapsed().as_secs_f64());
+            began = Instant::now();
+        });
         let json: serde_json::Value = series.states.iter().map(State::to_json).collect();
         std::fs::write(states, json.to_string()).unwrap();
     }

@@ -6,9 +6,16 @@ use composefs_testkit::{peers, vm::Machine};
 
 use crate::steps;
 
-/// Whether nothing is left out.
-pub(crate) fn all() -> bool {
-    std::env::var_os("COMPOSEFS_TEST_POWER").is_some_and(|value| value == "all")
+/// How much is tried: `few` in CI, else what `COMPOSEFS_TEST_POWER` says, `all` or a number.
+///
+/// # Panics
+/// When it says something else.
+pub(crate) fn amount(few: usize, all: usize) -> usize {
+    match std::env::var("COMPOSEFS_TEST_POWER").as_deref() {
+        Err(_) => few,
+        Ok("all") => all,
+        Ok(number) => number.parse::<usize>().unwrap().min(all),
+    }
 }
 
 /// Describes a machine with cfsctl, this program and the images, which are put into `dir`; or skips the calling test.

@@ -5,12 +5,15 @@
 //! moment, some of those not flushed left out, and what is on them is checked. `cut`: the machine is ended for real, at a
 //! moment by chance.
 //!
-//! `COMPOSEFS_TEST_POWER=all` takes every moment of the log and many cuts; without it there are some of each.
+//! `COMPOSEFS_TEST_POWER=all` takes every moment of the log and many cuts, a number so many of each; without it there are
+//! some.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod write_log;
 
+mod harm;
+mod lasting;
 mod steps;
 
 mod host;
