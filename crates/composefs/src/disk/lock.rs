@@ -1,7 +1,11 @@
 //! The repository's one lock: `flock` on its directory, shared by every user, exclusive for the sweep.
 //!
+//! The kernel gives a shared lock to whoever asks while others have one, so users that come without pause would keep a
+//! collector out for ever. It closes the gate now and then, a second lock in front of the first: users wait there a
+//! moment before they ask, and never longer, since one of them may be what another waits for.
+//!
 //! # Format
-//! `docs/formats/repository.md`, section 5.
+//! `docs/formats/repository.md`, sections 5 and 9.
 
 use std::{
     io,
@@ -11,8 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
+use super::{beneath, publish::Modes};
 use crate::error::{Error, Result, Step};
 
 /// A directory with a lock on it, held until this is dropped.
@@ -50,11 +55,27 @@ pub enum Wait {
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
+/// The directory beside the repository that the gate is in, and the gate.
+const BESIDE: &str = ".cfs";
+const GATE: &str = ".cfs/gate";
+/// How long the gate is closed at a time, and how long a user waits at it.
+const CLOSED: Duration = Duration::from_secs(1);
+/// How long it stays open then.
+const OPEN: Duration = Duration::from_secs(4);
+
+/// What came of trying.
+enum Polled {
+    /// The lock is ours.
+    Locked,
+    /// It was not to be had for so long.
+    Busy(Duration),
+}
+
 impl Locked {
     /// Takes the shared lock on an open directory.
     pub(crate) fn shared(directory: OwnedFd, path: &Path, wait: Wait) -> Result<Self> {
         let locked = Self { directory, path: path.to_owned(), users: Mutex::default() };
-        locked.acquire(FlockOperation::LockShared, FlockOperation::NonBlockingLockShared, wait)?;
+        locked.acquire_shared(wait)?;
         Ok(locked)
     }
 
@@ -68,26 +89,99 @@ impl Locked {
         &self.path
     }
 
-    fn acquire(&self, blocking: FlockOperation, trying: FlockOperation, wait: Wait) -> Result<()> {
-        let Wait::AtMost(limit) = wait else {
-            return retry_interrupted(|| flock(&self.directory, blocking))
+    /// Takes the shared lock; a collector that waits goes first.
+    fn acquire_shared(&self, wait: Wait) -> Result<()> {
+        self.pass_the_gate(wait);
+        if wait == Wait::Forever {
+            return retry_interrupted(|| flock(&self.directory, FlockOperation::LockShared))
                 .map_err(Error::io(Step::Lock, &self.path));
-        };
+        }
+        match self.poll(FlockOperation::NonBlockingLockShared, wait, LONGEST_PAUSE)? {
+            Polled::Locked => Ok(()),
+            Polled::Busy(waited) => Err(Error::InUse { path: self.path.clone(), waited }),
+        }
+    }
+
+    /// Takes the exclusive lock, with the gate closed for a part of the time.
+    fn acquire_exclusive(&self, wait: Wait) -> Result<()> {
+        let begin = Instant::now();
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        if let Polled::Locked = self.poll(exclusive, Wait::AtMost(Duration::ZERO), FIRST_PAUSE)? {
+            return Ok(());
+        }
+        loop {
+            for (closed, longest) in [(true, CLOSED), (false, OPEN)] {
+                let left = match wait {
+                    Wait::Forever => longest,
+                    Wait::AtMost(limit) => limit.saturating_sub(begin.elapsed()).min(longest),
+                };
+                let pause = if closed { FIRST_PAUSE } else { LONGEST_PAUSE };
+                // Another collector that has closed it does so for both.
+                let gate = if closed { self.close_the_gate() } else { None };
+                let polled = self.poll(exclusive, Wait::AtMost(left), pause);
+                drop(gate);
+                if let Polled::Locked = polled? {
+                    return Ok(());
+                }
+                let waited = begin.elapsed();
+                if matches!(wait, Wait::AtMost(limit) if waited >= limit) {
+                    return Err(Error::InUse { path: self.path.clone(), waited });
+                }
+            }
+        }
+    }
+
+    /// Tries a lock again and again, with longer and longer pauses.
+    fn poll(&self, trying: FlockOperation, wait: Wait, longest_pause: Duration) -> Result<Polled> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             match retry_interrupted(|| flock(&self.directory, trying)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Polled::Locked),
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(Error::io(Step::Lock, &self.path)(io::Error::from(error))),
             }
             let waited = begin.elapsed();
-            let Some(left) = limit.checked_sub(waited).filter(|left| !left.is_zero()) else {
-                return Err(Error::InUse { path: self.path.clone(), waited });
+            let left = match wait {
+                Wait::Forever => pause,
+                Wait::AtMost(limit) => limit.saturating_sub(waited),
             };
+            if left.is_zero() {
+                return Ok(Polled::Busy(waited));
+            }
             std::thread::sleep(pause.min(left));
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            pause = pause.saturating_mul(2).min(longest_pause);
         }
+    }
+
+    /// Waits a moment if a collector has closed the gate. Where there is none, or it cannot be looked at, nobody waits.
+    fn pass_the_gate(&self, wait: Wait) {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(gate) = beneath::open(&self.directory, GATE, flags, Mode::empty()) else { return };
+        let begin = Instant::now();
+        let limit = match wait {
+            Wait::Forever => CLOSED,
+            Wait::AtMost(limit) => limit.min(CLOSED),
+        };
+        let closed =
+            || flock(&gate, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK);
+        while closed() && begin.elapsed() < limit {
+            std::thread::sleep(FIRST_PAUSE);
+        }
+    }
+
+    /// Closes the gate until what is returned is dropped; nothing where that cannot be done.
+    fn close_the_gate(&self) -> Option<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let close = || -> io::Result<OwnedFd> {
+            let modes = Modes::new();
+            modes.make_directory(&self.directory, BESIDE)?;
+            let gate = beneath::open(&self.directory, GATE, flags, Modes::FILE)?;
+            // Users have it for a moment, other collectors for as long as the gate is closed.
+            flock(&gate, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(gate)
+        };
+        close().inspect_err(|error| tracing::debug!(%error, "the gate is not closed")).ok()
     }
 
     /// Counts one more writer among the handles of this descriptor.
@@ -169,7 +263,7 @@ impl Locked {
     /// Takes the lock that was given up. Others of this process wait meanwhile: they need it, too.
     fn take_back(&self, users: &mut Users) -> Result<()> {
         if users.released {
-            self.acquire(FlockOperation::LockShared, FlockOperation::NonBlockingLockShared, Wait::Forever)?;
+            self.acquire_shared(Wait::Forever)?;
             users.released = false;
         }
         Ok(())
@@ -188,8 +282,7 @@ impl Locked {
             }
             users.sweeping = true;
         }
-        self.acquire(FlockOperation::LockExclusive, FlockOperation::NonBlockingLockExclusive, wait)
-            .inspect_err(|_| self.end_sweeping())
+        self.acquire_exclusive(wait).inspect_err(|_| self.end_sweeping())
     }
 
     /// Makes the lock shared again.
@@ -208,5 +301,62 @@ fn retry_interrupted(mut call: impl FnMut() -> rustix::io::Result<()>) -> rustix
             Err(rustix::io::Errno::INTR) => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn shared(path: &Path) -> Locked {
+        Locked::shared(std::fs::File::open(path).unwrap().into(), path, Wait::Forever).unwrap()
+    }
+
+    #[test]
+    fn users_without_pause_keep_no_collector_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, done) = (directory.path(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for n in 0..6_u64 {
+                let done = &done;
+                scope.spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        let lock = shared(path);
+                        std::thread::sleep(Duration::from_millis(20 + n));
+                        drop(lock);
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            let collector = shared(path);
+            let swept = collector.begin_sweeping(Wait::AtMost(Duration::from_secs(60)));
+            collector.end_sweeping();
+            done.store(true, Ordering::Relaxed);
+            swept.unwrap();
+        });
+    }
+
+    #[test]
+    fn who_has_the_lock_gets_it_again_though_a_collector_waits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let first = shared(path);
+        std::thread::scope(|scope| {
+            let collector = scope.spawn(|| {
+                let collector = shared(path);
+                let swept = collector.begin_sweeping(Wait::Forever);
+                collector.end_sweeping();
+                swept
+            });
+            while !path.join(GATE).exists() {
+                std::thread::sleep(FIRST_PAUSE);
+            }
+            // Waits for a moment, not for the collector, who waits for `first`.
+            drop(shared(path));
+            drop(first);
+            collector.join().unwrap().unwrap();
+        });
     }
 }
