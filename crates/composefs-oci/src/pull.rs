@@ -11,9 +11,10 @@ pub(crate) mod plan;
 pub(crate) mod present;
 pub(crate) mod layers;
 mod platforms;
+mod kept;
 mod fetch;
 
-pub use options::{ImageBuild, Platforms, PullOptions, SpaceCheck};
+pub use options::{Blobs, ImageBuild, Platforms, PullOptions, SpaceCheck};
 pub use plan::{LayerState, PlannedLayer, PullPlan};
 pub use platforms::{ChildPlan, IndexPlan};
 pub use space::Space;
@@ -131,7 +132,7 @@ fn apply(
     let mut commit = writer.begin();
     let fetched = fetch::fetch(&context, &mut plan, &mut commit)?;
     let children = match &plan.index {
-        Some(index) => Some(platforms::assemble(writer, index, &fetched.foreign, &mut commit)?),
+        Some(index) => Some(platforms::assemble(writer, index, &fetched.packed, &mut commit)?),
         None => None,
     };
     let mut pulled = match plan.whole.take() {
@@ -259,8 +260,9 @@ impl Pull<'_> {
             refs
         };
         let size = manifest.bytes().len();
-        let manifest_stream =
-            self.document(ContentType::OCI_MANIFEST, &manifest_object, size, &manifest_refs(config_id))?;
+        let mut all_refs = manifest_refs(config_id);
+        all_refs.extend(kept::refs(writer, self.plan, &imported.packed)?);
+        let manifest_stream = self.document(ContentType::OCI_MANIFEST, &manifest_object, size, &all_refs)?;
         let manifest_id = writer.store_bytes(&manifest_stream)?.id;
         let verity = self.printed_verity(
             &manifest_object,

@@ -116,3 +116,14 @@ fn the_shell_is_told_the_tags() {
     assert!(asked(&["cfsctl", &repo, "oci", "inspect", "@sha256:"]).starts_with("@sha256:"));
     assert_eq!(asked(&["cfsctl", "--repo=/nowhere", "oci", "ls", "sam"]), "");
 }
+
+#[test]
+fn blobs_that_were_kept() {
+    let mut session = Session::with_sample();
+    let pull = ["--progress=none", "--jobs=1", "oci", "pull", "--keep-blobs"];
+    session.see([&pull[..], &["--dry-run", "oci:sample", "sample"]].concat());
+    session.see([&pull[..], &["oci:sample", "sample"]].concat());
+    session.see([&PUSH[..], &["sample", "oci:layouts/pushed:v1"]].concat());
+    session.see(["-q", "fsck", "--deep"]);
+    assert_snapshot!(session.text());
+}

@@ -15,6 +15,7 @@ use composefs::{
 use crate::{error::Error, stored::StoredImage};
 
 use super::{
+    kept,
     layers::{self, Context, Fresh},
     plan::{LayerState, PlannedLayer, PullPlan},
     platforms, present,
@@ -28,8 +29,8 @@ const ROUNDS: u32 = 8;
 pub(super) struct Fetched {
     /// The streams of the image's layers, in order; none if the image is whole.
     pub(super) streams: Vec<ObjectId>,
-    /// The streams of layers for other platforms.
-    pub(super) foreign: BTreeMap<StreamName, ObjectId>,
+    /// The streams of layers as they are shipped, for other platforms or to be kept.
+    pub(super) packed: BTreeMap<StreamName, ObjectId>,
     pub(super) objects: IngestStats,
     pub(super) inlined_bytes: u64,
     /// Those that have no entry yet.
@@ -71,11 +72,11 @@ fn once(
     fetched: &mut Fetched,
     commit: &mut Commit<'_>,
 ) -> Result<(), Error> {
-    if let Some(index) = &plan.index {
-        let planned: Vec<PlannedLayer> = index.layers().cloned().collect();
+    let planned: Vec<PlannedLayer> = plan.packed_layers().cloned().collect();
+    if !planned.is_empty() {
         let imported = layers::import(context, &planned, std::mem::take(&mut fetched.fresh), commit)?;
         let packed = platforms::packed(context.writer, &planned, &imported.streams);
-        fetched.foreign =
+        fetched.packed =
             planned.iter().map(|layer| layer.name.clone()).zip(imported.streams.iter().copied()).collect();
         fetched.fresh = imported.fresh;
         plan.unpack_from(&packed);
@@ -105,9 +106,12 @@ fn look_again(context: &Context<'_>, plan: &mut PullPlan, fetched: &mut Fetched)
     for (layer, stream) in plan.layers.iter_mut().zip(native) {
         all_here &= layer.settle(writer, stream, &mut whole)?;
     }
+    for blob in &mut plan.blobs {
+        all_here &= blob.settle(writer, fetched.packed.get(&blob.name).copied(), &mut whole)?;
+    }
     if let Some(index) = &mut plan.index {
         for layer in index.layers_mut() {
-            let stream = fetched.foreign.get(&layer.name).copied();
+            let stream = fetched.packed.get(&layer.name).copied();
             all_here &= layer.settle(writer, stream, &mut whole)?;
         }
         if !index.still_holds(writer)? {
@@ -123,8 +127,10 @@ fn look_again(context: &Context<'_>, plan: &mut PullPlan, fetched: &mut Fetched)
     if plan.whole.is_some() {
         let image = StoredImage::open(writer, plan.manifest.digest()).ok();
         plan.whole = match image {
-            Some(image) => present::whole(writer, &image, &plan.layers, options)?,
-            None => None,
+            Some(image) if kept::are_named(writer, &image, &plan.blobs)? => {
+                present::whole(writer, &image, &plan.layers, options)?
+            }
+            _ => None,
         };
         all_here &= plan.whole.is_some();
     }
@@ -174,6 +180,6 @@ impl PullPlan {
     /// The layers that must be here before anything is made of them.
     fn layers_to_have(&self) -> impl Iterator<Item = &PlannedLayer> {
         let native = if self.whole.is_some() { &[][..] } else { &self.layers };
-        native.iter().chain(self.index.iter().flat_map(platforms::IndexPlan::layers))
+        native.iter().chain(self.packed_layers())
     }
 }

@@ -32,6 +32,8 @@ pub struct PullOptions {
     pub jobs: usize,
     /// Whether to build the EROFS images.
     pub image: ImageBuild,
+    /// Whether the layers are kept as they are shipped, too.
+    pub blobs: Blobs,
     /// The manifest that is expected; another one is refused before anything is fetched.
     pub expected: Option<ManifestDigest>,
     /// The EROFS formats of the images; none: those of the repository.
@@ -68,6 +70,16 @@ pub enum SpaceCheck {
     Skip,
 }
 
+/// What becomes of an image's layers as they are shipped, once they are unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blobs {
+    /// They are not kept; what an earlier pull has kept stays.
+    #[default]
+    Drop,
+    /// They are kept, so that a push gives the manifest that was pulled.
+    Keep,
+}
+
 /// Which images of an index are pulled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Platforms {
@@ -87,6 +99,7 @@ impl Default for PullOptions {
             mode: Mode::Lenient,
             jobs: fan_out::processors().min(JOBS_MAX),
             image: ImageBuild::Build,
+            blobs: Blobs::Drop,
             expected: None,
             formats: Vec::new(),
             sharing: Sharing::default(),
@@ -138,6 +151,13 @@ impl PullOptions {
     #[must_use]
     pub fn image(mut self, image: ImageBuild) -> Self {
         self.image = image;
+        self
+    }
+
+    /// Sets whether the layers are kept as they are shipped.
+    #[must_use]
+    pub fn blobs(mut self, blobs: Blobs) -> Self {
+        self.blobs = blobs;
         self
     }
 

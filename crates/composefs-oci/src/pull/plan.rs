@@ -24,8 +24,9 @@ use crate::{
 };
 
 use super::{
-    Platforms, PullOptions, Pulled,
+    Blobs, Platforms, PullOptions, Pulled,
     asked::Asked,
+    kept,
     platforms::{self, IndexPlan},
     present,
     space::Space,
@@ -42,6 +43,8 @@ pub struct PullPlan {
     pub(super) layers: Vec<PlannedLayer>,
     /// The result, if there is nothing to do but to name it.
     pub(super) whole: Option<Pulled>,
+    /// Layers of the image to be kept as they are shipped.
+    pub(super) blobs: Vec<PlannedLayer>,
     pub(super) index: Option<IndexPlan>,
     pub(super) space: Space,
     pub(super) options: PullOptions,
@@ -80,7 +83,7 @@ pub(crate) enum LayerKind {
     OpaqueTar,
     /// Anything else of an artifact.
     Blob,
-    /// A layer for another platform: the bytes as they are shipped.
+    /// A layer for another platform, or one that is kept: the bytes as they are shipped.
     Packed,
 }
 
@@ -224,8 +227,14 @@ impl PullPlan {
         let config = PlannedConfig::new(repo, source, &manifest, stored.as_ref())?;
         let looked_at = session.map_or(0, Session::releases);
         let layers = layers(repo, source, &manifest, &config)?;
+        let blobs = match options.blobs {
+            Blobs::Keep => kept::plan(repo, source, &manifest, &layers, observer)?,
+            Blobs::Drop => Vec::new(),
+        };
         let whole = match (repo, &stored) {
-            (Some(repo), Some(image)) => present::whole(repo, image, &layers, options)?,
+            (Some(repo), Some(image)) if kept::are_named(repo, image, &blobs)? => {
+                present::whole(repo, image, &layers, options)?
+            }
             _ => None,
         };
         if whole.is_none() {
@@ -238,7 +247,8 @@ impl PullPlan {
         let reference = source.describe();
         let space = Space::default();
         let options = options.clone();
-        let mut plan = Self { reference, manifest, config, layers, whole, index, space, options, looked_at };
+        let mut plan =
+            Self { reference, manifest, config, layers, whole, blobs, index, space, options, looked_at };
         plan.space = Space::of(&plan, source, repo);
         Ok(plan)
     }
@@ -288,11 +298,21 @@ impl PullPlan {
     /// Returns the layers that come, those for other platforms too, each blob once.
     pub fn layers_to_come(&self) -> impl Iterator<Item = &PlannedLayer> {
         let mut seen = BTreeSet::new();
-        let foreign = self.index.iter().flat_map(IndexPlan::layers);
-        // In this order they are fetched: what came for another platform needn't come again.
-        foreign.chain(&self.layers).filter(move |layer| {
+        // In this order they are fetched: what came for another platform, or is kept, needn't come again.
+        self.packed_layers().chain(&self.layers).filter(move |layer| {
             layer.state == LayerState::Comes && seen.insert(layer.descriptor.digest().as_ref())
         })
+    }
+
+    /// Returns the layers of the image that are to be kept as they are shipped.
+    #[must_use]
+    pub fn blobs(&self) -> &[PlannedLayer] {
+        &self.blobs
+    }
+
+    /// The layers that are to be here as they are shipped.
+    pub(super) fn packed_layers(&self) -> impl Iterator<Item = &PlannedLayer> {
+        self.index.iter().flat_map(IndexPlan::layers).chain(&self.blobs)
     }
 
     /// Returns the bytes of the layers that come.
@@ -309,7 +329,7 @@ impl PullPlan {
         self.layer_bytes_to_come().saturating_add(config).saturating_add(foreign)
     }
 
-    /// Takes layers from blobs that came for other platforms in the meantime.
+    /// Takes layers from blobs that came as they are shipped in the meantime.
     pub(super) fn unpack_from(&mut self, packed: &BTreeMap<Digest, ObjectId>) {
         for layer in &mut self.layers {
             let found =
@@ -419,6 +439,8 @@ impl Serialize for PullPlan {
             config: &'a str,
             config_state: &'static str,
             layers: &'a [PlannedLayer],
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            blobs: &'a [PlannedLayer],
             #[serde(skip_serializing_if = "Option::is_none")]
             index: Option<&'a IndexPlan>,
             complete: bool,
@@ -432,6 +454,7 @@ impl Serialize for PullPlan {
             config: self.config.digest.as_str(),
             config_state: if self.config.came { "comes" } else { "present" },
             layers: &self.layers,
+            blobs: &self.blobs,
             index: self.index.as_ref(),
             complete: self.is_whole(),
             layers_to_come: self.layers_to_come().count(),

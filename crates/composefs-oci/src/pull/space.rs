@@ -75,9 +75,8 @@ impl Space {
             return space;
         }
         let shared = source.has_files().then_some(plan.options.sharing);
-        let foreign = plan.index.iter().flat_map(|index| index.layers());
         let mut seen = BTreeSet::new();
-        for layer in foreign.chain(&plan.layers) {
+        for layer in plan.packed_layers().chain(&plan.layers) {
             if !matches!(layer.state, LayerState::Here(_)) && seen.insert(&layer.name) {
                 space.add_layer(layer, shared);
             }

@@ -8,7 +8,7 @@ use std::{
 use composefs::{
     digest::Algorithm,
     progress::Silent,
-    repo::{InitOptions, OpenOptions, Repository, Writer, init},
+    repo::{GcOptions, GcPlan, InitOptions, OpenOptions, Repository, Wait, Writer, init},
 };
 use composefs_oci::{
     Error,
@@ -75,6 +75,18 @@ impl Lab {
     pub(crate) fn have(&mut self, tag: &str, image: &Image) -> Pulled {
         self.layout.image(tag, image);
         self.pull(&self.layout.reference(tag), tag)
+    }
+
+    /// Collects garbage, with nobody else in the repository.
+    pub(crate) fn collect(&mut self) {
+        let elsewhere = TempDir::new().unwrap();
+        drop(std::mem::replace(&mut self.writer, repository(&elsewhere.path().join("repo"))));
+        let repo = Repository::open(CWD, self.path("repo"), &OpenOptions::default()).unwrap();
+        let plan = GcPlan::new(&repo, &GcOptions::default()).unwrap();
+        plan.apply(&repo.sweeper(Wait::Forever).unwrap(), &Silent).unwrap();
+        drop(repo);
+        let repo = Repository::open(CWD, self.path("repo"), &OpenOptions::default()).unwrap();
+        self.writer = repo.into_writer().unwrap();
     }
 
     pub(crate) fn push(&self, tag: &str, to: &str, packing: Packing) -> Result<Pushed, Error> {

@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod kept;
 mod packing;
 mod peers;
 mod registries;

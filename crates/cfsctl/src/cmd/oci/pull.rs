@@ -13,7 +13,7 @@ use composefs_oci::{
     find::parse_digest,
     import::Sharing,
     model::platform::Platform,
-    pull::{ImageBuild, Platforms, PullOptions, PullPlan, Pulled, SpaceCheck},
+    pull::{Blobs, ImageBuild, Platforms, PullOptions, PullPlan, Pulled, SpaceCheck},
     reference::Reference,
     rootfs::RootfsOptions,
     stored::tags,
@@ -62,6 +62,9 @@ pub(crate) struct Pull {
     /// Keep the images for all other platforms, too
     #[arg(long)]
     all_platforms: bool,
+    /// Keep the layers as they are shipped, too, so that `oci push` gives the very manifest
+    #[arg(long)]
+    keep_blobs: bool,
     #[command(flatten)]
     artifacts: ArtifactArgs,
     /// Show which layers are here and which come, and do nothing; makes no repository
@@ -158,6 +161,9 @@ impl Pull {
         }
         if let Some(version) = app.global.erofs_version {
             options = options.formats(vec![version.into()]);
+        }
+        if self.keep_blobs {
+            options = options.blobs(Blobs::Keep);
         }
         if self.all_platforms {
             options = options.platforms(Platforms::All);

@@ -25,7 +25,8 @@ use crate::{
 /// Bring an image out to a registry, a layout, an archive or a directory
 ///
 /// The layers are put together again bit by bit and checked, and the config goes out as it came in, so the image's id
-/// stays. Without --compression each layer goes out as the blob it was, if that is here, else as its manifest says; if
+/// stays. Without --compression each layer goes out as the blob it was, if it never was compressed or `oci pull
+/// --keep-blobs` has kept it, else as its manifest says; if
 /// all of them do the first, the manifest and its digest stay, too. What the other side has is not sent, and a registry
 /// takes over what it has in the repository the image was pulled from. The destination's name leads to the new image
 /// when all of it is there, and not before.

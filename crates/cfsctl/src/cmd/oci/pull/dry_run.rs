@@ -15,6 +15,9 @@ pub(super) fn text(plan: &PullPlan) -> String {
     for layer in plan.layers() {
         let _ = writeln!(text, "layer    {}", layer_text(layer));
     }
+    for blob in plan.blobs() {
+        let _ = writeln!(text, "blob     {}", layer_text(blob));
+    }
     if let Some(index) = plan.index() {
         let _ = writeln!(text, "index    {}", index.digest());
         for child in index.children().iter().filter(|child| !child.is_native()) {
