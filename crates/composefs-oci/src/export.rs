@@ -14,6 +14,7 @@ mod manifest;
 pub mod known;
 mod options;
 mod pack;
+pub mod save;
 mod source;
 
 use composefs::{progress::Observer, repo::Repository};

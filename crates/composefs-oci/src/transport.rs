@@ -13,6 +13,7 @@ pub mod docker_daemon;
 pub mod proxy;
 #[cfg(feature = "registry")]
 pub mod registry;
+pub mod saved;
 pub mod select;
 pub mod artifacts;
 mod sink;
@@ -21,7 +22,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::BorrowedFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use composefs::disk::outside;
@@ -270,14 +271,17 @@ pub fn open(reference: &Reference, options: &SourceOptions) -> Result<Box<dyn So
     }
 }
 
+/// Returns a path as policies have it. What is not there, or has no path, is called as it was written; opening it tells
+/// more.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let resolved = outside::resolve(path)?.or_else(|| std::path::absolute(path).ok());
+    Ok(resolved.unwrap_or_else(|| path.to_owned()))
+}
+
 /// Returns what an image is called in a policy, where that is known before anything is opened. Not every skopeo looks at
 /// policies when it is a proxy, so what it gets is judged here, too.
 fn identity(reference: &Reference, options: &SourceOptions) -> Result<Option<Identity>, Error> {
-    let path = |transport, path: &Path| {
-        // What is not there, or has no path, is called as it was written; opening it tells more.
-        let resolved = outside::resolve(path)?.or_else(|| std::path::absolute(path).ok());
-        Ok::<_, Error>(Some(Identity::path(transport, resolved.as_deref().unwrap_or(path))))
-    };
+    let path = |transport, path: &Path| Ok::<_, Error>(Some(Identity::path(transport, &resolved(path)?)));
     match reference {
         Reference::Layout(at) => path(PathTransport::Layout, &at.path),
         Reference::OciArchive(at) => path(PathTransport::OciArchive, &at.path),

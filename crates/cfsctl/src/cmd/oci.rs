@@ -16,6 +16,7 @@ mod import_layer;
 mod inspect;
 mod layer;
 mod linked_images;
+mod load;
 mod login;
 mod ls;
 mod ls_layer;
@@ -27,6 +28,7 @@ pub(crate) mod registry_args;
 mod rm;
 mod rootfs_args;
 mod run;
+mod save;
 mod seal;
 mod sign;
 mod tag;
@@ -43,6 +45,8 @@ use crate::app::App;
 pub(crate) enum Command {
     Pull(Box<pull::Pull>),
     Push(Box<push::Push>),
+    Save(save::Save),
+    Load(load::Load),
     Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),
@@ -76,6 +80,8 @@ impl Command {
         let done = match self {
             Self::Pull(verb) => verb.run(app),
             Self::Push(verb) => verb.run(app),
+            Self::Save(verb) => verb.run(app),
+            Self::Load(verb) => verb.run(app),
             Self::Copy(verb) => verb.run(app),
             Self::Images(verb) => verb.run(app),
             Self::Inspect(verb) => verb.run(app),

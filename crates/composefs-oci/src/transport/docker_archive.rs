@@ -90,6 +90,17 @@ impl DockerArchive {
         Self::read(archive, at, name.to_owned())
     }
 
+    /// Reads an archive that is open and not packed.
+    pub(super) fn of(archive: File, at: InDockerArchive) -> Result<Self, Error> {
+        let name = Reference::DockerArchive(at.clone()).to_string();
+        Self::read(archive, at, name)
+    }
+
+    /// Returns the names of each image.
+    pub(super) fn all_names(&self) -> Vec<Vec<String>> {
+        self.listing.all_names()
+    }
+
     fn read(bytes: impl ReadAt + 'static, at: InDockerArchive, name: String) -> Result<Self, Error> {
         let members = ArchiveIndex::read(bytes, Keep::All)
             .map_err(|source| Error::source(Step::ReadSource, at.path.display(), source))?;

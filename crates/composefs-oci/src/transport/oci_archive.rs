@@ -2,7 +2,10 @@
 
 pub mod write;
 
-use std::io::{self, Read};
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
 use oci_spec::image::{Descriptor, ImageIndex};
 
@@ -36,11 +39,16 @@ impl OciArchive {
     /// # Errors
     /// [`Error::Source`] with the path; [`Error::NotALayout`].
     pub fn open(at: &InLayout) -> Result<Self, Error> {
-        let fail = |source: io::Error| Error::source(Step::ReadSource, at.path.display(), source);
         let file = archive_file::open(&at.path)?.ok_or_else(|| Error::NotALayout {
             path: at.path.clone(),
             reason: "it is a directory, not an archive; say oci: for it".to_owned(),
         })?;
+        Self::of(file, at)
+    }
+
+    /// Reads an archive that is open and not packed.
+    pub(super) fn of(file: File, at: &InLayout) -> Result<Self, Error> {
+        let fail = |source: io::Error| Error::source(Step::ReadSource, at.path.display(), source);
         let members = ArchiveIndex::read(file, Keep::Layout).map_err(fail)?;
         let read = |name: &str, max: u64| {
             let (member, _) = members.open(name).ok_or_else(|| Error::NotALayout {

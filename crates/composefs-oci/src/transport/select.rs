@@ -15,7 +15,7 @@ use crate::{
 use super::{Chosen, Root, digest_of};
 
 /// The annotation with an image's name.
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Says of an index's entry that its layers are compressed with zstd.
 const ZSTD: &str = "io.github.containers.compression.zstd";
 /// The most manifests that are read to learn their platform.

@@ -116,7 +116,7 @@ pub fn create(reference: &Reference, options: &SinkOptions) -> Result<Box<dyn Si
         }
         Reference::ShortName(_) => Err(refuse("a destination is written out, with its registry")),
         Reference::DockerArchive(_) => {
-            Err(refuse("Docker's own archives are not written; an oci-archive: can be loaded, too"))
+            Err(refuse("Docker's own archives are written by `cfsctl oci save` alone"))
         }
         Reference::DockerDaemon(_) => {
             Err(refuse("Docker's daemon is not written to; load an oci-archive: into it"))

@@ -4,6 +4,7 @@
 
 mod lab;
 
+mod archives;
 mod kept;
 mod packing;
 mod peers;

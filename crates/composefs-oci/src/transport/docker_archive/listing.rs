@@ -75,6 +75,11 @@ impl Listing {
         }
     }
 
+    /// Returns the names of each image.
+    pub(super) fn all_names(&self) -> Vec<Vec<String>> {
+        self.0.iter().map(|listed| listed.names().to_vec()).collect()
+    }
+
     /// Lists the images for an error: by name, or by position what has none.
     pub(super) fn names(&self) -> Vec<String> {
         let name = |(at, listed): (usize, &Listed)| match listed.names() {
