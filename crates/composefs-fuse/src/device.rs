@@ -43,7 +43,9 @@ pub(crate) struct Attached {
 ///
 /// `source` is what mount tables show.
 pub(crate) fn direct(source: &str, everyone: bool) -> Result<Option<Attached>> {
-    let device = match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+    let device = match rustix::io::retry_on_intr(|| {
+        rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    }) {
         Ok(device) => device,
         Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
         Err(error) => return Err(FuseError::io(FuseStep::OpenDevice, DEVICE)(error)),

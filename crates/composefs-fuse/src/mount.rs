@@ -106,7 +106,10 @@ impl FuseMount {
         // Opened again, for a copy of the descriptor would hold the lock.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let repository = noted.and_then(|repository| {
-            rustix::fs::openat(repository.directory(), c".", flags, Mode::empty()).ok()
+            rustix::io::retry_on_intr(|| {
+                rustix::fs::openat(repository.directory(), c".", flags, Mode::empty())
+            })
+            .ok()
         });
         tracing::debug!(everyone, "mounted by FUSE");
         Ok(Self { session: Some(session), stopper: Stopper { mountpoint, record }, repository })
@@ -195,7 +198,8 @@ impl Drop for Unplace<'_> {
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(FuseError::io(FuseStep::Place, path))
+    rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
+        .map_err(FuseError::io(FuseStep::Place, path))
 }
 
 /// Reads the image, and hashes it where the kernel does not.
@@ -243,7 +247,9 @@ fn note(repository: &Repository, record: &MountRecord, image: &composefs::digest
 
 /// Tells whether user 0 is the machine's.
 fn is_first_namespace() -> bool {
-    let map = rustix::fs::open("/proc/self/uid_map", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let map = rustix::io::retry_on_intr(|| {
+        rustix::fs::open("/proc/self/uid_map", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    });
     let mut text = String::new();
     let read = map.map(|file| File::from(file).take(4096).read_to_string(&mut text));
     matches!(read, Ok(Ok(_))) && text.split_ascii_whitespace().eq(["0", "0", "4294967295"])

@@ -93,7 +93,9 @@ fn single(uid: u32, gid: u32) -> Result<std::os::fd::OwnedFd> {
     make(|pid| {
         let write = |name: &str, text: String| {
             let path = format!("/proc/{pid}/{name}");
-            let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+            let file = rustix::io::retry_on_intr(|| {
+                rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            });
             file.and_then(|file| rustix::io::write(&file, text.as_bytes()))
                 .map_err(FuseError::io(FuseStep::MapIds, path))
         };
@@ -151,7 +153,9 @@ fn ranges(uid: u32) -> Result<(Vec<Range>, Vec<Range>), String> {
 }
 
 fn read(path: &str) -> io::Result<String> {
-    let file = rustix::fs::open(Path::new(path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = rustix::io::retry_on_intr(|| {
+        rustix::fs::open(Path::new(path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    })?;
     let mut bytes = Vec::new();
     File::from(file).take(ACCOUNTS_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -142,10 +142,14 @@ pub fn configure(device: impl AsFd, file: impl AsFd) -> io::Result<()> {
 /// Of opening `/dev/loop-control` (`ENOENT`: no loop driver, or no `/dev` of it) and `/dev/loopN`, of
 /// [`get_free`] and [`configure`]; `EBUSY` only after many lost races.
 pub fn attach(file: impl AsFd) -> io::Result<LoopDevice> {
-    let control = rustix::fs::open("/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let control = rustix::io::retry_on_intr(|| {
+        rustix::fs::open("/dev/loop-control", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+    })?;
     for _ in 0..ATTEMPTS {
         let path = PathBuf::from(format!("/dev/loop{}", get_free(&control)?));
-        let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = rustix::io::retry_on_intr(|| {
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        })?;
         match configure(&fd, file.as_fd()) {
             Ok(()) => return Ok(LoopDevice { fd, path }),
             Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {}

@@ -79,7 +79,9 @@ pub fn create<E: From<io::Error>>(map: impl FnOnce(u32) -> Result<(), E>) -> Res
     let pid = u32::try_from(holder.pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     map(pid)?;
     let path = format!("/proc/{pid}/ns/user");
-    let namespace = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let namespace = rustix::io::retry_on_intr(|| {
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    });
     Ok(namespace.map_err(io::Error::from)?)
 }
 

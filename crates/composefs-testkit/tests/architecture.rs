@@ -168,3 +168,35 @@ fn files(below: &str) -> Vec<PathBuf> {
 fn relative(path: &Path) -> String {
     path.strip_prefix(composefs_testkit::project("")).unwrap_or(path).display().to_string()
 }
+
+/// A signal to a process that opens a file, on a network or through FUSE, ends the call; the next attempt does not. What
+/// std opens, it opens again itself.
+#[test]
+fn every_open_is_tried_again_when_a_signal_comes() {
+    let mut found = 0_usize;
+    for path in files("crates") {
+        let name = relative(&path);
+        if !name.contains("/src/") || name.starts_with("crates/composefs-testkit/") || name.contains("tests")
+        {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for call in ["openat(", "openat2(", "fs::open("] {
+            for (at, _) in text.match_indices(call) {
+                let before = &text[text[..at].char_indices().rev().nth(90).map_or(0, |(at, _)| at)..at];
+                let line = text[..at].lines().last().unwrap_or_default().trim_start();
+                let is_call = !line.starts_with("//") && !before.ends_with("fn ");
+                if !is_call || before.ends_with(['_', 'n']) && !before.ends_with("::") {
+                    continue;
+                }
+                found += 1;
+                // One looks at the error itself.
+                let again =
+                    before.contains("retry_on_intr(") || text[at..].contains("Errno::AGAIN | Errno::INTR");
+                assert!(again, "{name}: {line}{call} is not tried again (rustix::io::retry_on_intr)");
+            }
+        }
+    }
+    assert!(found > 10, "the test finds no calls any more");
+}

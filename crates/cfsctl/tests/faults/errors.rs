@@ -129,6 +129,16 @@ fn pull() {
     fails_anywhere("pull");
 }
 
+/// Files outside of the repository, such as policies, are few, and a sample may miss them.
+#[test]
+fn every_open_of_a_pull_is_tried_again() {
+    let Some(faults) = Faults::or_skip() else { return };
+    let scenario = scenario(&faults, "pull");
+    let points = scenario.points(&["openat", "openat2"]).into_iter();
+    let cases: Vec<Case> = points.map(|point| Case { point, error: "EINTR" }).collect();
+    each(&scenario, &cases, |case| one(&faults, &scenario, case));
+}
+
 #[test]
 fn pull_over_a_tag() {
     fails_anywhere("pull over a tag");

@@ -16,7 +16,10 @@ use ring::{
         KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair,
     },
 };
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::retry_on_intr,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -95,7 +98,8 @@ impl SigningKey {
     pub fn read(path: &Path, password: Option<&Secret>) -> Result<Self, KeyError> {
         let read = |error: io::Error| KeyError::Read(error.to_string());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = openat(CWD, path, flags, Mode::empty()).map_err(|errno| read(errno.into()))?;
+        let fd =
+            retry_on_intr(|| openat(CWD, path, flags, Mode::empty())).map_err(|errno| read(errno.into()))?;
         // Of one size from the beginning: what grows leaves copies behind.
         let mut room = Zeroizing::new(vec![0_u8; FILE_MAX + 1]);
         let (mut file, mut size) = (File::from(fd), 0);

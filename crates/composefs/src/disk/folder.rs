@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, openat, unlinkat},
+    io::retry_on_intr,
+};
 
 use super::{
     barrier::{self, Barrier},
@@ -39,7 +42,8 @@ impl Folder {
     /// [`Error::Io`] with the path.
     pub fn make(path: &Path) -> Result<Self> {
         make_directories(path, Mode::from_raw_mode(0o777))?;
-        let fd = openat(CWD, path, DIRECTORY, Mode::empty()).map_err(Error::io(Step::Open, path))?;
+        let fd = retry_on_intr(|| openat(CWD, path, DIRECTORY, Mode::empty()))
+            .map_err(Error::io(Step::Open, path))?;
         Self::of(fd, path.to_owned())
     }
 
@@ -51,7 +55,7 @@ impl Folder {
         let path = self.path.join(name);
         beneath::make_directory(&self.fd, name, Mode::from_raw_mode(0o777))
             .map_err(Error::io(Step::MakeDirectory, &path))?;
-        let fd = openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+        let fd = retry_on_intr(|| openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()))
             .map_err(Error::io(Step::Open, &path))?;
         Self::of(fd, path)
     }

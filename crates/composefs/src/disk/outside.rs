@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, RawMode, fchmod, fstat, mkdirat, openat, unlinkat},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
 
 use super::{
@@ -33,7 +33,7 @@ const PREFIX: &str = ".tmp-composefs-";
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     // A fifo would block an open without O_NONBLOCK; regular files do not care.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = match openat(CWD, path, flags, Mode::empty()) {
+    let fd = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(Error::io(Step::Open, path)(error)),
@@ -51,7 +51,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn resolve(path: &Path) -> Result<Option<PathBuf>> {
-    let fd = match openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(Error::io(Step::Open, path)(error)),
@@ -68,7 +69,7 @@ pub fn resolve(path: &Path) -> Result<Option<PathBuf>> {
 /// [`Error::Io`] with the path.
 pub fn list(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = match openat(CWD, path, flags, Mode::empty()) {
+    let fd = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
         Ok(fd) => fd,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(error) => return Err(Error::io(Step::Open, path)(error)),
@@ -91,13 +92,15 @@ pub fn replace(path: &Path, contents: &[u8], mode: RawMode) -> Result<()> {
     let path = &follow(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_directories(parent, Mode::RWXU)?;
-    let directory = openat(CWD, parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Error::io(Step::Open, parent))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        retry_on_intr(|| openat(CWD, parent, flags, Mode::empty())).map_err(Error::io(Step::Open, parent))?;
     let name = path.file_name().ok_or_else(|| Error::io(Step::CreateTemporary, path)(Errno::ISDIR))?;
     let mode = Mode::from_raw_mode(mode);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let (temporary, fd) = with_temporary_name(PREFIX, |name| openat(&directory, name, flags, mode))
-        .map_err(Error::io(Step::CreateTemporary, path))?;
+    let (temporary, fd) =
+        with_temporary_name(PREFIX, |name| retry_on_intr(|| openat(&directory, name, flags, mode)))
+            .map_err(Error::io(Step::CreateTemporary, path))?;
     let write = || -> Result<()> {
         let mut file = File::from(fd);
         fchmod(&file, mode).map_err(Error::io(Step::SetMode, path))?;

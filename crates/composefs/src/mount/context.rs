@@ -102,10 +102,11 @@ pub(crate) fn open_root(mount: impl AsFd, step: MountStep, subject: &Path) -> Re
 /// Opens a directory for reading.
 pub(crate) fn open_directory(
     at: impl AsFd,
-    path: impl rustix::path::Arg,
+    path: impl rustix::path::Arg + Copy,
     step: MountStep,
     subject: &Path,
 ) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(at, path, flags, Mode::empty()).map_err(MountError::kernel(step, subject))
+    rustix::io::retry_on_intr(|| rustix::fs::openat(&at, path, flags, Mode::empty()))
+        .map_err(MountError::kernel(step, subject))
 }

@@ -140,7 +140,9 @@ impl IdMap {
         composefs_linux::user_namespace::create(|pid| {
             for name in ["uid_map", "gid_map"] {
                 let path = format!("/proc/{pid}/{name}");
-                let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                let file = rustix::io::retry_on_intr(|| {
+                    rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                })?;
                 // The kernel takes the whole map in one write or not at all.
                 rustix::io::write(&file, text.as_bytes())?;
             }

@@ -164,7 +164,7 @@ impl MountPlan {
         let span = tracing::info_span!("mount", target = %mountpoint.display(), digest = %self.source.id);
         let _entered = span.enter();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let target = rustix::fs::open(mountpoint, flags, Mode::empty())
+        let target = rustix::io::retry_on_intr(|| rustix::fs::open(mountpoint, flags, Mode::empty()))
             .map_err(MountError::kernel(MountStep::OpenMountpoint, mountpoint))?;
 
         let name = Path::new(&self.source.name);
@@ -281,7 +281,14 @@ impl MountPlan {
 fn temporary_upper(root: BorrowedFd<'_>, names: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let make = |name: &str| {
         rustix::fs::mkdirat(root, name, Mode::RWXU)?;
-        rustix::fs::openat(root, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::openat(
+                root,
+                name,
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        })
     };
     let (upper, work) = (make("upper")?, make("work")?);
     let image = rustix::fs::fstat(names)?;

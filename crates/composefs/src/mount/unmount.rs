@@ -56,7 +56,7 @@ pub struct Found {
 /// [`Error::Mount`](crate::error::Error::Mount): [`MountError::NotMounted`] if no composefs mount is right there, [`MountError::Kernel`].
 pub fn find(mountpoint: &Path) -> Result<Found> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(mountpoint, flags, Mode::empty())
+    let root = rustix::io::retry_on_intr(|| rustix::fs::open(mountpoint, flags, Mode::empty()))
         .map_err(MountError::kernel(MountStep::OpenMountpoint, mountpoint))?;
     let mounter = mounter(root.as_fd())
         .map_err(MountError::kernel(MountStep::Identify, mountpoint))?

@@ -13,7 +13,7 @@ use composefs::erofs::{
 };
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fgetxattr, fstat, openat, openat2},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
 
 use super::{super::FileTaker, error::StorageError, tar_split::Files};
@@ -51,21 +51,23 @@ impl<'a> LayerFiles<'a> {
             let path = path.display().to_string();
             move |source: io::Error| StorageError::File { path, source }
         };
-        let root =
-            openat(CWD, &path, DIRECTORY, Mode::empty()).map_err(io::Error::from).map_err(fail(&path))?;
-        let names = match names.map(|names| (names, openat(CWD, names, FILE, Mode::empty()))) {
-            None | Some((_, Err(Errno::NOENT))) => None,
-            Some((names, opened)) => {
-                let read = |fd: OwnedFd| super::super::layout::read_bounded(File::from(fd), NAMES_MAX);
-                let image = opened.map_err(io::Error::from).and_then(read).map_err(fail(names))?;
-                let bad = |error: ReadError| StorageError::Composefs {
-                    path: names.to_owned(),
-                    reason: error.to_string(),
-                };
-                Image::open(&image, &ReadLimits::default()).map_err(bad)?;
-                Some(image)
-            }
-        };
+        let root = retry_on_intr(|| openat(CWD, &path, DIRECTORY, Mode::empty()))
+            .map_err(io::Error::from)
+            .map_err(fail(&path))?;
+        let names =
+            match names.map(|names| (names, retry_on_intr(|| openat(CWD, names, FILE, Mode::empty())))) {
+                None | Some((_, Err(Errno::NOENT))) => None,
+                Some((names, opened)) => {
+                    let read = |fd: OwnedFd| super::super::layout::read_bounded(File::from(fd), NAMES_MAX);
+                    let image = opened.map_err(io::Error::from).and_then(read).map_err(fail(names))?;
+                    let bad = |error: ReadError| StorageError::Composefs {
+                        path: names.to_owned(),
+                        reason: error.to_string(),
+                    };
+                    Image::open(&image, &ReadLimits::default()).map_err(bad)?;
+                    Some(image)
+                }
+            };
         Ok(Self { root, path, names, taker: None })
     }
 
@@ -82,7 +84,7 @@ impl<'a> LayerFiles<'a> {
         let mut opened = Err(Errno::AGAIN);
         for _ in 0..ATTEMPTS {
             opened = openat2(&self.root, relative, FILE, Mode::empty(), resolve);
-            if !matches!(opened, Err(Errno::AGAIN)) {
+            if !matches!(opened, Err(Errno::AGAIN | Errno::INTR)) {
                 break;
             }
         }
@@ -107,7 +109,7 @@ impl<'a> LayerFiles<'a> {
         while let Some(component) = components.next() {
             let flags = if components.peek().is_some() { DIRECTORY | OFlags::NOFOLLOW } else { FILE };
             let from = at.as_ref().map_or_else(|| self.root.as_fd(), |fd| fd.as_fd());
-            at = Some(openat(from, component, flags, Mode::empty())?);
+            at = Some(retry_on_intr(|| openat(from, component, flags, Mode::empty()))?);
         }
         at.ok_or(Errno::NOENT)
     }

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use composefs_linux::record_lock;
 use rustix::{
     fs::{Access, CWD, Mode, OFlags, access, openat},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
 
 use crate::{
@@ -220,7 +220,7 @@ impl Store {
         let path = self.directory(what).join(format!("{what}.lock"));
         let fail = |source: io::Error| Error::source(Step::Lock, path.display(), source);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match openat(CWD, &path, flags, Mode::empty()) {
+        let file = match retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())) {
             Ok(file) => file,
             // A store that nobody writes needs none; what changes nonetheless, the digests tell.
             Err(Errno::NOENT | Errno::ACCESS) => return Ok(ReadLock { _held: None }),
