@@ -45,6 +45,12 @@ impl App {
         Ok(Path::new(&home).join(".var/lib/composefs"))
     }
 
+    /// The same options for the repository in a directory.
+    pub(crate) fn at(&self, path: PathBuf) -> Self {
+        let global = Global { repo: Some(path), user: false, system: false, ..self.global.clone() };
+        Self { global }
+    }
+
     /// How the program is called for the same repository: its name, and the option that chose the repository.
     pub(crate) fn called(&self) -> Vec<String> {
         let mut words = vec!["cfsctl".to_owned()];

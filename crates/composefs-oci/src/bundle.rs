@@ -17,7 +17,7 @@ mod mounts;
 mod spec;
 
 pub use error::BundleError;
-pub use options::{BundleOptions, NETWORK_FILES, Network, Seccomp, Volume, VolumeAccess};
+pub use options::{BundleOptions, NETWORK_FILES, Network, Seccomp, UserNamespace, Volume, VolumeAccess};
 pub use spec::config_json;
 
 use composefs::{

@@ -1,6 +1,7 @@
 //! Which program runs bundles.
 
 use std::{
+    ffi::OsString,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -18,7 +19,11 @@ const FURTHER: &str = "/usr/sbin";
 
 /// A runtime.
 #[derive(Debug)]
-pub(crate) struct Runtime(PathBuf);
+pub(crate) struct Runtime {
+    program: PathBuf,
+    /// Options before the verb.
+    options: Vec<OsString>,
+}
 
 impl Runtime {
     /// Finds the runtime that is wished for, by path or name, else the first that is installed.
@@ -29,30 +34,49 @@ impl Runtime {
         if let Some(wish) = wish {
             let found = if wish.contains('/') { Some(PathBuf::from(wish)) } else { look(wish) };
             return match found {
-                Some(found) if is_program(&found) => Ok(Self(found)),
+                Some(found) if is_program(&found) => Ok(Self::new(found)),
                 Some(found) => bail!("runtime {}: no such program", found.display()),
                 None => bail!("runtime {wish}: no such program in PATH"),
             };
         }
         if let Some(found) = KNOWN.iter().find_map(|name| look(name)) {
-            return Ok(Self(found));
+            return Ok(Self::new(found));
         }
         let hint = "install crun, or name another one with --runtime";
         Err(Failed::new(format!("none of {} is in PATH", KNOWN.join(", "))).hints([hint.to_owned()]).into())
     }
 
+    const fn new(program: PathBuf) -> Self {
+        Self { program, options: Vec::new() }
+    }
+
+    /// For use in a user namespace: with its state in `state`, and without control groups, which nobody lets a user make
+    /// who has not been asked to.
+    pub(crate) fn unprivileged(mut self, state: &Path) -> Self {
+        self.options.extend(["--root".into(), state.into()]);
+        if self.program.file_name() == Some("crun".as_ref()) {
+            self.options.push("--cgroup-manager=disabled".into());
+        }
+        self
+    }
+
+    fn call(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.options);
+        command
+    }
+
     /// The command that runs a bundle to its end.
     pub(crate) fn command(&self, bundle: &Path, id: &str) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = self.call();
         command.arg("run").arg("--bundle").arg(bundle).arg(id);
         command
     }
 
     /// Takes away what a runtime that was killed has left.
     pub(crate) fn delete(&self, id: &str) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.0);
-        let output = command.args(["delete", "--force", id]).output();
-        let output = output.with_context(|| format!("run {} delete", self.0.display()))?;
+        let output = self.call().args(["delete", "--force", id]).output();
+        let output = output.with_context(|| format!("run {} delete", self.program.display()))?;
         if !output.status.success() {
             tracing::debug!(id, status = %output.status, "nothing to delete");
         }
@@ -61,7 +85,7 @@ impl Runtime {
 
     /// What it is called.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.program
     }
 }
 

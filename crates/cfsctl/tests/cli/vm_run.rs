@@ -1,4 +1,4 @@
-//! Programs in images, run by real runtimes as root.
+//! Programs in images, run by real runtimes, as root and as an ordinary user.
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub(crate) fn image(busybox: &Path) -> Image {
 }
 
 const SCRIPT: &str = r###"
-export RUST_BACKTRACE=0 LC_ALL=C
+export RUST_BACKTRACE=0 LC_ALL=C NO_COLOR=1
 c() { cfsctl --repo /scratch/repo --progress none "$@"; }
 say() { echo "## $*"; }
 try() { status=0; "$@" 2>&1 || status=$?; echo "exit status $status"; }
@@ -105,27 +105,67 @@ say nothing is left
 ! grep composefs /proc/mounts
 ls /run | grep cfsctl || true
 ls /scratch/repo/images/refs/x-mounts 2>/dev/null || true
+
+say an ordinary user, with further ids
+echo 'root:x:0:0::/root:/bin/sh' >/etc/passwd
+echo 'ann:x:1000:1000::/home/ann:/bin/sh' >>/etc/passwd
+echo 'ann:x:1000:' >/etc/group
+echo 'ann:100000:65536' >/etc/subuid
+cp /etc/subuid /etc/subgid
+mkdir -p /home/ann /run/user/1000
+chown 1000:1000 /home/ann /run/user/1000
+chmod 755 / /bin /etc /usr /lib /lib64 /run
+chmod 1777 /tmp
+chmod 666 /dev/fuse
+chmod u+s /bin/newuidmap /bin/newgidmap
+cat >/tmp/ann.sh <<'EOF'
+export RUST_BACKTRACE=0 LC_ALL=C NO_COLOR=1 HOME=/home/ann XDG_RUNTIME_DIR=/run/user/1000 PATH=/bin:/sbin
+c() { cfsctl --progress none "$@"; }
+say() { echo "## $*"; }
+try() { status=0; "$@" 2>&1 || status=$?; echo "exit status $status"; }
+if [ "$1" = first ]; then
+  c init --insecure --algorithm fsverity-sha256-12 >/dev/null
+  c oci pull oci:/layout:web web >/dev/null
+  try c oci run web
+  try c oci run -u web web sh -c 'id; touch /etc/new; ls -ld /etc; cat /data/first'
+  try c oci run --read-only --net none web sh -c 'touch /x; touch /data/more; ls /data; ls /sys/class/net'
+  try c oci run -v /home/ann:/home web touch /home/made
+  ls -l /home/ann | grep -o 'ann .*ann'
+  say a file that was changed in the store is not given away
+  id=$(c oci compute-id web)
+  object=$HOME/.var/lib/composefs/objects/$(c dump-files --backing-path-only $id /etc/os-release | sed 's/.* //')
+  cp -p $object $object.good
+  chmod u+w $object
+  sed 's/Debian/Others/' $object.good >$object
+  try c oci run web cat /etc/os-release
+  mv $object.good $object
+  try c oci run web grep ^ID /etc/os-release
+else
+  try c oci run web id
+  try c oci run -u web web
+fi
+ls /run/user/1000 $HOME/.var/lib/composefs/images/refs/x-mounts
+EOF
+su ann -c 'sh /tmp/ann.sh first'
+say an ordinary user with one id
+echo >/etc/subuid
+su ann -c 'sh /tmp/ann.sh'
+! grep -E 'composefs|fuse\.' /proc/mounts
 "###;
 
 #[test]
-fn vm_run_as_root() {
+fn vm_run_as_root_and_not() {
     let Some(machine) = Machine::or_skip() else { return };
-    let (Some(busybox), Some(crun), Some(runc)) =
-        (peers::program_or_skip("busybox"), peers::program_or_skip("crun"), peers::program_or_skip("runc"))
-    else {
-        return;
-    };
+    let mut machine = machine.program(CFSCTL);
+    for name in ["crun", "runc", "newuidmap", "newgidmap"] {
+        let Some(program) = peers::program_or_skip(name) else { return };
+        machine = machine.file(program, &format!("/bin/{name}"));
+    }
+    let Some(busybox) = peers::program_or_skip("busybox") else { return };
     let sandbox = Sandbox::new(CFSCTL);
     let mut layout = Layout::create(sandbox.path("layout"));
     layout.image("web", &image(&busybox));
-    let output = machine
-        .program(CFSCTL)
-        .file(crun, "/bin/crun")
-        .file(runc, "/bin/runc")
-        .file(layout.path(), "/layout")
-        .script(SCRIPT)
-        .pivotable(&["/layout"])
-        .run();
+    let output = machine.file(layout.path(), "/layout").script(SCRIPT).pivotable(&["/layout"]).run();
     assert_snapshot!(output.redact(|list| {
         list.pattern(r"cfsctl-[0-9A-Za-z]{12}", "[NAME]");
         list.pattern(r"(?m)^(/dev|devtmpfs|none) .*\n", "");

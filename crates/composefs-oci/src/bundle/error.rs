@@ -27,6 +27,14 @@ pub enum BundleError {
         /// The digits.
         id: String,
     },
+    /// An id that the user namespace does not have.
+    #[error("id {id} is not to be had: you have {limit} of them, from 0 on")]
+    NotMapped {
+        /// The id.
+        id: u32,
+        /// How many there are.
+        limit: u32,
+    },
     /// A path that has to be absolute.
     #[error("{what} {path:?} is not an absolute path")]
     NotAbsolute {
@@ -90,6 +98,10 @@ impl BundleError {
             Self::NoSuchUser { .. } | Self::NoSuchGroup { .. } => {
                 Some("give numbers, as in 1000:1000".to_owned())
             }
+            Self::NotMapped { .. } => Some(
+                "let root add a range for you to /etc/subuid and /etc/subgid, and install newuidmap, or run it as 0"
+                    .to_owned(),
+            ),
             Self::Capability { .. } => {
                 Some("names are those of capabilities(7), as in NET_ADMIN, or ALL".to_owned())
             }

@@ -29,7 +29,7 @@ pub(super) fn of(
         mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
     ];
     let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
-    if options.within_user_namespace {
+    if options.namespace.is_some() {
         // The group tty need not be mapped.
         mounts.push(mount("devpts", "devpts", "/dev/pts", &terminals)?);
     } else {
@@ -38,7 +38,7 @@ pub(super) fn of(
     }
     mounts.push(mount("tmpfs", "shm", "/dev/shm", &with(&["mode=1777", "size=65536k"]))?);
     mounts.push(mount("mqueue", "mqueue", "/dev/mqueue", &plain)?);
-    if options.within_user_namespace {
+    if options.namespace.is_some() {
         // sysfs belongs to a network; a namespace without one of its own gets the host's to look at.
         mounts.push(mount("none", "/sys", "/sys", &with(&["rbind", "ro"]))?);
     } else {

@@ -15,6 +15,15 @@ pub enum Network {
     None,
 }
 
+/// A user namespace: which ids there are, from 0 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// How many users.
+    pub uids: u32,
+    /// How many groups; with one alone nobody can be in further ones.
+    pub gids: u32,
+}
+
 /// Whether a volume may be changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VolumeAccess {
@@ -86,8 +95,8 @@ pub struct BundleOptions {
     pub seccomp: Seccomp,
     /// Whether programs with set-id bits and file capabilities give no more than one has.
     pub no_new_privileges: bool,
-    /// Whether the runtime itself runs in a user namespace, where neither sysfs nor a cgroup of its own can be had.
-    pub within_user_namespace: bool,
+    /// The user namespace that the runtime itself runs in, where neither sysfs nor a cgroup of its own can be had.
+    pub namespace: Option<UserNamespace>,
 }
 
 impl Default for BundleOptions {
@@ -108,7 +117,7 @@ impl Default for BundleOptions {
             drop_capabilities: Vec::new(),
             seccomp: Seccomp::BuiltIn,
             no_new_privileges: false,
-            within_user_namespace: false,
+            namespace: None,
         }
     }
 }

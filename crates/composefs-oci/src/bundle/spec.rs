@@ -121,7 +121,7 @@ fn system_calls(
 fn namespaces(options: &BundleOptions) -> Result<Vec<oci_spec::runtime::LinuxNamespace>, BundleError> {
     use LinuxNamespaceType as Type;
     let mut types = vec![Type::Pid, Type::Ipc, Type::Uts, Type::Mount];
-    if !options.within_user_namespace {
+    if options.namespace.is_none() {
         types.push(Type::Cgroup);
     }
     if options.network == Network::None {
@@ -152,7 +152,10 @@ pub fn config_json(
 
     let wanted = options.user.clone().or_else(|| settings?.user().clone()).unwrap_or_default();
     let read = |path: &str| Ok::<_, Error>(files.read(path, ACCOUNTS_MAX)?.unwrap_or_default());
-    let account = user::look_up(&wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
+    let mut account = user::look_up(&wanted, &read("/etc/passwd")?, &read("/etc/group")?)?;
+    if let Some(namespace) = options.namespace {
+        account.fit(namespace)?;
+    }
     let env = environment(config, options, account.home.as_deref())?;
 
     let of_image = settings.and_then(|settings| settings.working_dir().clone());
@@ -188,16 +191,18 @@ pub fn config_json(
             .no_new_privileges(options.no_new_privileges)
             .build()
             .map_err(refused)?;
-        let no_device =
-            LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build().map_err(refused)?;
-        let resources = LinuxResourcesBuilder::default().devices(vec![no_device]).build().map_err(refused)?;
         let mut masked = get_default_maskedpaths();
         masked.push("/sys/devices/virtual/powercap".to_owned());
         let mut linux = LinuxBuilder::default()
             .namespaces(namespaces(options)?)
             .masked_paths(masked)
-            .readonly_paths(get_default_readonly_paths())
-            .resources(resources);
+            .readonly_paths(get_default_readonly_paths());
+        if options.namespace.is_none() {
+            // Devices that are made inside are of no use; what the runtime puts there is let through by it.
+            let none = LinuxDeviceCgroupBuilder::default().allow(false).access("rwm").build();
+            let resources = LinuxResourcesBuilder::default().devices(vec![none.map_err(refused)?]);
+            linux = linux.resources(resources.build().map_err(refused)?);
+        }
         if let Some(seccomp) = system_calls(&options.seccomp, &capabilities)? {
             linux = linux.seccomp(seccomp);
         }

@@ -200,7 +200,13 @@ fn namespaces_follow_the_wishes() {
         list.iter().map(|one| one["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(of(&options(|_| ())), "pid ipc uts mount cgroup network");
-    assert_eq!(of(&options(|options| options.within_user_namespace = true)), "pid ipc uts mount network");
+    let within = |uids, gids| options(|options| options.namespace = Some(UserNamespace { uids, gids }));
+    assert_eq!(of(&within(65_537, 65_537)), "pid ipc uts mount network");
+    let user = |wishes: &BundleOptions| Ok::<_, Error>(spec(&image, wishes)?["process"]["user"].clone());
+    assert_eq!(user(&within(65_537, 65_537)).unwrap(), json!({"uid": 0, "gid": 0, "additionalGids": [4]}));
+    assert_eq!(user(&within(1, 1)).unwrap(), json!({"uid": 0, "gid": 0, "additionalGids": []}));
+    let other = BundleOptions { user: Some("web".to_owned()), ..within(34, 33) };
+    assert!(matches!(user(&other), Err(Error::Bundle(BundleError::NotMapped { id: 33, limit: 33 }))));
     assert_eq!(of(&options(|options| options.network = Network::Host)), "pid ipc uts mount cgroup");
 }
 

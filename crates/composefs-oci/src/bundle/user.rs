@@ -3,7 +3,7 @@
 //! # Format
 //! passwd(5), group(5); `User` of the image specification's `config.md`.
 
-use super::BundleError;
+use super::{BundleError, UserNamespace};
 
 /// The largest id: the one above means "none" to the kernel.
 const ID_MAX: u32 = u32::MAX - 1;
@@ -23,6 +23,22 @@ pub struct Account {
     pub groups: Vec<u32>,
     /// The home directory, if the image knows the user.
     pub home: Option<String>,
+}
+
+impl Account {
+    /// Leaves out further groups that a user namespace does not have.
+    ///
+    /// # Errors
+    /// [`BundleError::NotMapped`] for a user or group that it does not have.
+    pub(super) fn fit(&mut self, namespace: UserNamespace) -> Result<(), BundleError> {
+        for (id, limit) in [(self.uid, namespace.uids), (self.gid, namespace.gids)] {
+            if id >= limit {
+                return Err(BundleError::NotMapped { id, limit });
+            }
+        }
+        self.groups.retain(|gid| namespace.gids > 1 && *gid < namespace.gids);
+        Ok(())
+    }
 }
 
 struct Passwd<'a> {

@@ -53,10 +53,12 @@ impl Bundle {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let repo = app.repository()?;
         let hostname = self.dir.file_name().unwrap_or_default().to_string_lossy();
-        let config = self.args.config_json(app, &repo, (&self.image, &self.command), &hostname)?;
+        let config = self.args.config_json(app, &repo, (&self.image, &self.command), &hostname, None)?;
         let plan = match self.no_mount {
             true => None,
-            false => Some(container::plan(app, &repo, &self.image, self.args.verity.into())?),
+            false => {
+                Some(container::plan(container::source(app, &repo, &self.image)?, self.args.verity.into())?)
+            }
         };
         container::write(&self.dir, &config)?;
         if let Some(plan) = &plan {

@@ -8,8 +8,8 @@ use composefs::{filetree::FileTree, repo::Repository};
 use composefs_oci::{
     Error,
     bundle::{
-        BundleOptions, NETWORK_FILES, Network, Seccomp, StoredFiles, Volume, VolumeAccess, config_json,
-        seccomp,
+        BundleOptions, NETWORK_FILES, Network, Seccomp, StoredFiles, UserNamespace, Volume, VolumeAccess,
+        config_json, seccomp,
     },
     find::{self, ImageKind, Name},
 };
@@ -86,6 +86,7 @@ impl ContainerArgs {
         repo: &Repository,
         (image, command): (&Name, &[String]),
         hostname: &str,
+        namespace: Option<UserNamespace>,
     ) -> anyhow::Result<Vec<u8>> {
         let stored = match find::image(repo, image) {
             Ok(image) => image.config().clone(),
@@ -96,6 +97,7 @@ impl ContainerArgs {
         let files = StoredFiles { repo, tree: &tree };
         let mut options = self.options()?;
         command.clone_into(&mut options.command);
+        options.namespace = namespace;
         options.hostname = self.hostname.clone().unwrap_or_else(|| hostname.to_owned());
         config_json(&stored.parse()?, &files, ROOTFS, &options).with_context(|| format!("run {image}"))
     }

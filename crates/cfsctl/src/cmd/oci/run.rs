@@ -7,13 +7,12 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use composefs::mount::{UnmountWhen, unmount};
 use composefs_oci::find::Name;
 
 use crate::{
     app::App,
     cmd::oci::container_args::ContainerArgs,
-    container::{self, ROOTFS, Runtime},
+    container::{self, Privileges, ROOTFS, Root, Runtime},
     ui::error::Failed,
 };
 
@@ -21,6 +20,8 @@ use crate::{
 ///
 /// The image is mounted, with changes kept in memory, and crun, runc or youki runs the program. When it ends, all but
 /// what it changed in volumes is gone. The exit status is the program's, 128 and the signal's number if one ended it.
+///
+/// Without root the image is served by FUSE in a user namespace, with the ids that /etc/subuid and /etc/subgid give.
 ///
 /// Example: cfsctl oci run -ti debian bash
 #[derive(Debug, Args)]
@@ -62,28 +63,32 @@ impl Run {
             let hint = "leave out --tty, or give a terminal".to_owned();
             return Err(Failed::new("--tty: the input is no terminal").hints([hint]).into());
         }
-        let runtime = Runtime::find(self.runtime.as_deref())?;
-        let repo = app.repository()?;
+        let mut runtime = Runtime::find(self.runtime.as_deref())?;
+        // Where all is, while it is known who asks.
+        let app = &app.at(app.path()?);
         let place = container::place()?;
         let made_up = place.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = self.name.as_deref().unwrap_or(&made_up);
-        let config = self.args.config_json(app, &repo, (&self.image, &self.command), name)?;
-        let plan = container::plan(app, &repo, &self.image, self.args.verity.into())?;
-        container::write(place.path(), &config)?;
-        let rootfs = place.path().join(ROOTFS);
-        // A signal from here on is the container's, and what is mounted is unmounted whatever comes.
-        let signals = container::forward()?;
-        plan.apply(&rootfs).with_context(|| format!("mount {} at {}", self.image, rootfs.display()))?;
-        // The mount keeps the image. The repository is left to others for as long as the program runs.
-        drop((plan, repo));
-        let status = self.supervise(&runtime, place.path(), name, signals);
-
-        let ended = app.repository();
-        let gone = unmount(&rootfs, ended.as_ref().ok(), UnmountWhen::Unused);
-        if gone.is_err() {
-            unmount(&rootfs, None, UnmountWhen::Lazy)
-                .with_context(|| format!("unmount {}", rootfs.display()))?;
+        let privileges = Privileges::get()?;
+        if matches!(privileges, Privileges::User(_)) {
+            runtime = runtime.unprivileged(&place.path().join("state"));
         }
+
+        let repo = app.repository()?;
+        let config =
+            self.args.config_json(app, &repo, (&self.image, &self.command), name, privileges.namespace())?;
+        let bundle = place.path().join("bundle");
+        container::write(&bundle, &config)?;
+        let source = container::source(app, &repo, &self.image)?;
+        // The mount keeps the image. The repository is left to others for as long as the program runs.
+        drop(repo);
+        // A signal from here on is the container's.
+        let signals = container::forward()?;
+        let places = (&*bundle.join(ROOTFS), place.path());
+        let root = Root::mount(source, &privileges, self.args.verity.into(), places)?;
+        let status = self.supervise(&runtime, &bundle, name, signals);
+        root.unmount(app.repository().ok().as_ref())?;
+        drop(privileges);
         place.close().context("remove the bundle")?;
         Ok(ExitCode::from(status?))
     }
