@@ -43,7 +43,7 @@ pub struct Pushed {
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::LayerMismatch`] for a layer that is damaged here; otherwise as
-/// [`copy`](crate::copy::copy). Whatever happens, the destination's name leads to what it led to before, or to the whole
+/// [`copy`]. Whatever happens, the destination's name leads to what it led to before, or to the whole
 /// image.
 pub fn push(
     repo: &Repository,

@@ -1,4 +1,4 @@
-//! How much memory a pull takes: each in a process of its own, which looks at its peak.
+//! How much memory a pull, a check and a collection take: each in a process of its own, which looks at its peak.
 //!
 //! A release build pulls what the promise is about, 1 GiB in three files and 150,000 small ones; a debug build a
 //! part of it.
@@ -9,10 +9,11 @@ use std::{io::Write, path::Path, process::Command};
 use composefs::{
     digest::Algorithm,
     progress::Silent,
-    repo::{InitOptions, OpenOptions, Repository, init},
+    repo::{CheckOptions, GcOptions, GcPlan, InitOptions, OpenOptions, Repository, Wait, init},
 };
 use composefs_oci::{
     digest::DigestHasher,
+    fsck,
     pull::{PullOptions, pull},
     transport,
 };
@@ -23,7 +24,7 @@ use composefs_testkit::{
 use rustix::fs::CWD;
 
 const FULL: bool = !cfg!(debug_assertions);
-/// In the child: repository, reference and jobs, by spaces.
+/// In the child: repository, jobs and what to do: pull a reference, `check`, `deep` or `gc`, by spaces.
 const CHILD: &str = "COMPOSEFS_MEMORY_CHILD";
 
 /// A layer that is packed while it is made: the tar is never whole in memory.
@@ -73,13 +74,23 @@ fn peak(layers: Vec<Layer>, jobs: usize) -> u64 {
 /// Pulls an image in a child and returns its peak in MiB, and what came of it.
 fn tried(layers: Vec<Layer>, jobs: usize) -> (u64, String) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let mut layout = Layout::create(dir.path().join("layout"));
+    pulled(dir.path(), layers, jobs)
+}
+
+/// The same, into `repo` in a directory.
+fn pulled(dir: &Path, layers: Vec<Layer>, jobs: usize) -> (u64, String) {
+    let mut layout = Layout::create(dir.join("layout"));
     layout.image("x", &Image::new(layers));
-    let repo = dir.path().join("repo");
+    let repo = dir.join("repo");
     init(CWD, &repo, &InitOptions::new(Algorithm::Sha256).insecure(true)).unwrap();
+    child_of(&repo, &layout.reference("x"), jobs)
+}
+
+/// Does something to a repository in a child and returns its peak in MiB, and what came of it.
+fn child_of(repo: &Path, what: &str, jobs: usize) -> (u64, String) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(CHILD, format!("{} {} {jobs}", repo.display(), layout.reference("x")))
+        .env(CHILD, format!("{} {what} {jobs}", repo.display()))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -92,14 +103,32 @@ fn tried(layers: Vec<Layer>, jobs: usize) -> (u64, String) {
 #[test]
 fn child() {
     let Ok(arguments) = std::env::var(CHILD) else { return };
-    let [repo, reference, jobs] = arguments.split(' ').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
-    let writer =
-        Repository::open(CWD, Path::new(repo), &OpenOptions::default()).unwrap().into_writer().unwrap();
-    let source = transport::open(&reference.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
-    let options = PullOptions::default().tag("x").jobs(jobs.parse().unwrap());
-    let outcome = match pull(&writer, source.as_ref(), &options, &Silent) {
-        Ok(_) => "pulled".to_owned(),
-        Err(error) => composefs::error::chain(&error).replace('\n', " "),
+    let [repo, what, jobs] = arguments.split(' ').collect::<Vec<_>>()[..] else { panic!("{arguments}") };
+    let repository = Repository::open(CWD, Path::new(repo), &OpenOptions::default()).unwrap();
+    let jobs = jobs.parse().unwrap();
+    let outcome = match what {
+        "check" | "deep" => {
+            let options = CheckOptions::default().threads(jobs).deep(what == "deep");
+            let report = repository.check(&options, &Silent).unwrap();
+            let options = fsck::CheckOptions::default().threads(jobs).deep(what == "deep");
+            let images = fsck::check(&repository, None, &options, &Silent).unwrap();
+            format!("{} {}", report.findings.len() + images.findings.len(), report.objects.checked)
+        }
+        "gc" => {
+            let plan = GcPlan::new(&repository, &GcOptions::default()).unwrap();
+            let report = plan.apply(&repository.sweeper(Wait::Forever).unwrap(), &Silent).unwrap();
+            report.objects_removed.to_string()
+        }
+        reference => {
+            let writer = repository.into_writer().unwrap();
+            let source =
+                transport::open(&reference.parse().unwrap(), &transport::SourceOptions::default()).unwrap();
+            let options = PullOptions::default().tag("x").jobs(jobs);
+            match pull(&writer, source.as_ref(), &options, &Silent) {
+                Ok(_) => "pulled".to_owned(),
+                Err(error) => composefs::error::chain(&error).replace('\n', " "),
+            }
+        }
     };
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -208,5 +237,54 @@ fn hostile_layers() {
         let (mib, said) = tried(vec![layer], 2);
         assert!(said.contains(outcome), "{what}: {said}");
         report(what, mib, 64);
+    }
+}
+
+/// So many files, each of `size` bytes and some, and a last one.
+fn files(count: u64, size: usize, last_mib: u64) -> Layer {
+    let mut layer = Packing::new();
+    layer.push(&TarBuilder::new().dir("usr").unfinished());
+    for number in 0..count {
+        let contents = block(number, size + number as usize % 100);
+        layer.push(&TarBuilder::new().file(&format!("usr/file-{number}"), contents).unfinished());
+    }
+    let header = TarBuilder::new().file("usr/last", vec![0; 512]).unfinished();
+    let mut header = tar::Header::from_byte_slice(&header[..512]).clone();
+    header.set_size(last_mib << 20);
+    header.set_cksum();
+    layer.push(header.as_bytes());
+    for at in 0..last_mib {
+        layer.push(&block(at, 1 << 20));
+    }
+    layer.finish()
+}
+
+/// Checks and collections hold what they know of each object, and never what is in it.
+#[test]
+fn checks_and_collections() {
+    let count = if FULL { 20_000 } else { 1_500 };
+    let mut peaks = Vec::new();
+    for (size, last) in [(200, 1), (40_000, 96)] {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (_, outcome) = pulled(dir.path(), vec![files(count, size, last)], 2);
+        assert_eq!(outcome, "pulled");
+        let repo = dir.path().join("repo");
+        let mut of_size = Vec::new();
+        for what in ["check", "deep", "gc"] {
+            let (mib, outcome) = child_of(&repo, what, 2);
+            let nothing = if what == "gc" { "0".to_owned() } else { format!("0 {}", count + 7) };
+            assert_eq!(outcome, nothing, "{what}");
+            report(&format!("{what} of files of {size} bytes"), mib, 48);
+            of_size.push(mib);
+        }
+        std::fs::remove_file(repo.join("streams/refs/oci/x")).unwrap();
+        let (mib, outcome) = child_of(&repo, "gc", 2);
+        assert!(outcome.parse::<u64>().unwrap() > count, "{outcome}");
+        report("gc of everything", mib, 48);
+        of_size.push(mib);
+        peaks.push(of_size);
+    }
+    for (small, large) in peaks[0].iter().zip(&peaks[1]) {
+        assert!(*large <= small + 16, "larger objects take more memory: {peaks:?}");
     }
 }
