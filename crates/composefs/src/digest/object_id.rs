@@ -148,11 +148,21 @@ impl ObjectId {
     }
 }
 
+/// The value of each digit, and 255 for what is none: a collection reads the name of every object.
+const DIGITS: [u8; 256] = {
+    let mut digits = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 fn hex_digit(digit: u8) -> Result<u8, ObjectIdError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
+    match DIGITS.get(usize::from(digit)) {
+        Some(&value) if value < 16 => Ok(value),
         _ => Err(ObjectIdError::NotHex),
     }
 }

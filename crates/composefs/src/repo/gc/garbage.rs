@@ -92,7 +92,7 @@ fn look(
         // An upper-case name is another file than the id's.
         let id = ObjectId::from_hex(repository.algorithm(), &hex)
             .ok()
-            .filter(|_| kind != FileType::Directory && hex.iter().all(is_lower_hex));
+            .filter(|_| kind != FileType::Directory && !hex.iter().any(u8::is_ascii_uppercase));
         let Some(id) = id else {
             let directory = path_text(layout::OBJECTS, prefix.as_bytes());
             found.foreign.push(path_text(&directory, name.to_bytes()));
