@@ -1,5 +1,5 @@
 //! Out of the repository: an image as a [`Source`](crate::transport::Source), its layers put together again bit by
-//! bit, packed if they shall be, so that [`mod@copy`] brings it to any medium that takes images.
+//! bit, packed if they shall be, so that [`copy`](mod@crate::copy) brings it to any medium that takes images.
 //!
 //! The config stays what it is, and so the image's id. The manifest does if every layer goes out as its blob came in: a
 //! tar that was never packed, or a blob that was kept at pull. Otherwise it is made anew, with the layers' new digests,
