@@ -184,7 +184,7 @@ impl Staged {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn sync(&mut self, name: &str) -> Result<()> {
-        self.temporary.settle(nursery(&self.directory), &self.path.join(name))
+        self.temporary.settle(nursery(&self.directory), &self.path.join(name), None)
     }
 
     /// Gives the file its name, taking it from whatever has it.

@@ -18,7 +18,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{barrier, beneath};
+use super::{
+    barrier::{self, Barrier},
+    beneath,
+};
 use crate::error::{Error, Result, Step};
 
 /// Begins the names of temporary objects, in `objects/`.
@@ -176,9 +179,20 @@ impl Temporary {
 
     /// Makes the file durable as it is, under a temporary name until it gets its final one: btrfs logs no file that has
     /// none, and one named after such a sync could be there without its contents.
-    pub(crate) fn settle(&mut self, nursery: Nursery<'_>, path: &Path) -> Result<()> {
+    ///
+    /// One with fs-verity needs the file system's barrier: btrfs logs that a file has it, and not what it has, so it
+    /// could not be opened.
+    pub(crate) fn settle(
+        &mut self,
+        nursery: Nursery<'_>,
+        path: &Path,
+        with_verity: Option<&Barrier>,
+    ) -> Result<()> {
         self.name_meanwhile(nursery).map_err(Error::io(Step::Link, path))?;
-        barrier::sync(&self.fd, path)
+        match with_verity {
+            Some(barrier) => barrier.wait(),
+            None => barrier::sync(&self.fd, path),
+        }
     }
 
     /// Gives an unnamed file a temporary name.

@@ -324,7 +324,8 @@ impl Writer {
         if let Present::Damaged(reason) = present {
             tracing::warn!(%id, reason, "replacing a damaged object");
             // What is there may be of use to somebody until the whole of its successor is on disk.
-            temporary.settle(self.nursery(".")?, &self.path_of(layout::object_path(id)))?;
+            let with_verity = self.state.enable_verity.load(Ordering::Relaxed).then_some(&self.state.barrier);
+            temporary.settle(self.nursery(".")?, &self.path_of(layout::object_path(id)), with_verity)?;
             temporary
                 .replace(self.nursery(".")?, objects, &id.object_path())
                 .map_err(|error| self.object_error(Step::Rename, id, error))?;

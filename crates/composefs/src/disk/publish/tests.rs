@@ -53,13 +53,14 @@ fn replacing_leaves_one_file() {
 fn what_is_settled_has_a_name_and_then_its_own() {
     both(|directory, nursery, create| {
         let mut temporary = create();
-        temporary.settle(nursery, directory.path()).unwrap();
+        temporary.settle(nursery, directory.path(), None).unwrap();
         let meanwhile = names(directory);
         assert!(meanwhile.len() == 1 && meanwhile[0].starts_with(OBJECT_PREFIX), "{meanwhile:?}");
         assert!(temporary.publish(nursery.directory, "a").unwrap());
         assert_eq!(names(directory), ["a"]);
         let mut temporary = create();
-        temporary.settle(nursery, directory.path()).unwrap();
+        let barrier = Barrier::open(nursery.directory, directory.path()).unwrap();
+        temporary.settle(nursery, directory.path(), Some(&barrier)).unwrap();
         assert!(!temporary.publish(nursery.directory, "a").unwrap());
         assert_eq!(names(directory), ["a"]);
     });

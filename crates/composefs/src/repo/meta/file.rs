@@ -10,7 +10,8 @@ use super::{Meta, MetaError, SIZE_MAX};
 use crate::{
     digest::Algorithm,
     disk::{
-        barrier, beneath,
+        barrier::{self, Barrier},
+        beneath,
         publish::{META_PREFIX, Modes, Nursery, Temporary},
         verity::{self, Enabled, Measured},
     },
@@ -65,6 +66,7 @@ pub(in crate::repo) fn write(
 ) -> Result<bool> {
     let meta_path = path.join(layout::META);
     let nursery = Nursery { directory, below: ".", prefix: META_PREFIX, modes: Modes::new() };
+    let durable = if verified { Some(Barrier::open(directory, path)?) } else { None };
     let mut temporary = Temporary::create(nursery).map_err(Error::io(Step::CreateTemporary, &meta_path))?;
     fill(&temporary, &meta.to_bytes()).map_err(Error::io(Step::Write, &meta_path))?;
     if verified {
@@ -75,7 +77,7 @@ pub(in crate::repo) fn write(
             Enabled::Unsupported(_) => return Err(Error::VerityUnsupported { path: path.to_owned() }),
         };
     }
-    temporary.settle(nursery, &meta_path)?;
+    temporary.settle(nursery, &meta_path, durable.as_ref())?;
     let created = match existing {
         Existing::Kept => temporary.publish(directory, layout::META),
         Existing::Replaced => temporary.replace(nursery, directory, layout::META).map(|()| true),
