@@ -17,13 +17,17 @@ mod pack;
 pub mod save;
 mod source;
 
-use composefs::{progress::Observer, repo::Repository};
+use composefs::{
+    progress::{Event, Observer},
+    repo::Repository,
+};
 
 use crate::{
     copy::{Copied, CopyOptions, Which, copy},
     error::Error,
     find::Name,
-    transport::Sink,
+    stored::referrers,
+    transport::{Artifacts, Sink},
 };
 
 pub use options::{ExportOptions, Packing, PackingError};
@@ -57,8 +61,11 @@ pub fn push(
     let mut notes = known::Use::Believe;
     loop {
         let source = StoredSource::open(repo, name, options, notes, observer)?;
-        let copying =
-            CopyOptions::default().which(Which::All).jobs(options.jobs).cancel(options.cancel.clone());
+        let copying = CopyOptions::default()
+            .which(Which::All)
+            .artifacts(options.artifacts)
+            .jobs(options.jobs)
+            .cancel(options.cancel.clone());
         match copy(&source, sink, &copying, observer) {
             // Another version of the compressor than the one that the note is of.
             Err(Error::PackedOtherwise { layer }) if notes == known::Use::Believe => {
@@ -66,7 +73,34 @@ pub fn push(
                 notes = known::Use::Renew;
             }
             Err(error) => return Err(error),
-            Ok(copied) => return Ok(Pushed { copied, images: source.into_images() }),
+            Ok(copied) => {
+                let images = source.into_images();
+                warn_of_seals(repo, &images, options, observer)?;
+                return Ok(Pushed { copied, images });
+            }
         }
     }
+}
+
+/// Says which images had to get another manifest, so that what is about them has stayed behind.
+fn warn_of_seals(
+    repo: &Repository,
+    images: &[ExportedImage],
+    options: &ExportOptions,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    if options.artifacts == Artifacts::None {
+        return Ok(());
+    }
+    for image in images.iter().filter(|image| image.manifest != image.original) {
+        let behind = referrers::list(repo, &image.original)?.len();
+        if behind > 0 {
+            let text = format!(
+                "{behind} that refer to {} stay behind: the manifest that went out is another one, {}",
+                image.original, image.manifest
+            );
+            observer.event(&Event::Warning { text: &text });
+        }
+    }
+    Ok(())
 }

@@ -293,3 +293,43 @@ fn a_seal_goes_where_its_image_goes() {
         let _ = verify(&session, &["e", "--cert", CERT]).success();
     }
 }
+
+/// The commands of docs/trust.md, as they stand there.
+#[test]
+fn the_walk_through_of_the_page() {
+    let session = Session::with_sample();
+    for (name, file) in [("release.key", "signer.key.pem"), ("release.pem", CERT)] {
+        session.sandbox.write(name, fs::read(project("tests/vectors/repo/seal").join(file)).unwrap());
+    }
+    let registry = Registry::start(RegistryOptions::default());
+    let place = registry.reference("app:v1");
+    let run = |repo: &str, line: &str| {
+        let words = line.replace("docker://registry.example/app:v1", &place).replace("/mnt", "mnt");
+        let words = words.split(' ').skip(1).map(str::to_owned);
+        let plain = line.contains("registry.example").then(|| "--tls-verify=false".to_owned());
+        session.sandbox.bare(["--repo", repo].map(str::to_owned).into_iter().chain(words).chain(plain))
+    };
+    // The image as its makers have pushed it, packed as they pack.
+    let _ = session.run(["oci", "copy", "--tls-verify=false", "oci:sample", &place]).success();
+    let (here, there) = (session.sandbox.repo().display().to_string(), "there");
+    let _ = run(&here, "cfsctl oci pull docker://registry.example/app:v1 app").success();
+    let page = fs::read_to_string(project("docs/trust.md")).unwrap();
+    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with("cfsctl oci ")).collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    for line in &commands[..2] {
+        let _ = run(&here, line).success();
+    }
+    let _ = session.sandbox.bare(["--repo", there, "init", "--insecure"]).success();
+    session.sandbox.write("mnt/below", "");
+    // Before it is verified the mount is refused for that, afterwards for want of privileges at most.
+    let _ = run(there, commands[2]).success();
+    assert!(run(there, commands[4]).talk().contains("has not been verified"));
+    let verified = run(there, commands[3]).success();
+    assert!(verified.text().contains("valid: signed by composefs vector signer"), "{verified}");
+    let mounted = run(there, commands[4]);
+    assert!(!mounted.talk().contains("verified:"), "{mounted}");
+    assert!(mounted.code() == 0 || mounted.talk().contains("mount app"), "{mounted}");
+    if mounted.code() == 0 {
+        let _ = run(there, "cfsctl umount mnt").success();
+    }
+}

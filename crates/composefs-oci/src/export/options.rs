@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use composefs::{progress::Cancel, repo::fan_out};
 
-use crate::model::media_type::Compression;
+use crate::{model::media_type::Compression, transport::Artifacts};
 
 /// The most threads that pack, and blobs sent at once, unless more are asked for: memory grows with them.
 const JOBS_MAX: usize = 8;
@@ -146,6 +146,8 @@ pub struct ExportOptions {
     pub packing: Packing,
     /// Whether the index that is kept with a tag goes out with all its images; default: the image alone.
     pub all: bool,
+    /// Which artifacts about the image go out with it; default: none.
+    pub artifacts: Artifacts,
     /// Threads that pack, and blobs sent at once; default: as many as cores, at most 8.
     pub jobs: usize,
     /// Asks the export to stop.
@@ -157,6 +159,7 @@ impl Default for ExportOptions {
         Self {
             packing: Packing::default(),
             all: false,
+            artifacts: Artifacts::None,
             jobs: fan_out::processors().min(JOBS_MAX),
             cancel: Cancel::default(),
         }
@@ -175,6 +178,13 @@ impl ExportOptions {
     #[must_use]
     pub const fn all(mut self, all: bool) -> Self {
         self.all = all;
+        self
+    }
+
+    /// Sets which artifacts about the image go out with it.
+    #[must_use]
+    pub const fn artifacts(mut self, artifacts: Artifacts) -> Self {
+        self.artifacts = artifacts;
         self
     }
 

@@ -28,8 +28,12 @@ use crate::{
         media_type::{self, Compression},
         platform::Platform,
     },
-    stored::{StoredImage, indexes::StoredIndex, layer::LayerReader},
-    transport::{Chosen, Document, Root, Source, digest_of},
+    stored::{StoredImage, indexes::StoredIndex, layer::LayerReader, referrers},
+    transport::{
+        Chosen, Document, Root, Source,
+        artifacts::{descriptor_of, kind_of},
+        digest_of,
+    },
 };
 
 use super::{
@@ -436,6 +440,21 @@ fn not_here(manifest: &Manifest, layer: &Digest) -> Error {
     }
 }
 
+impl StoredSource<'_> {
+    /// Opens a blob that the image itself does not have.
+    fn of_artifact(&self, digest: Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let config = self.repo.stream_entry(&ident::config(&ConfigDigest::new(digest.clone()))?)?;
+        let stream = match config {
+            Some(config) => Some(config),
+            None => self.repo.stream_entry(&ident::layer(&DiffId::new(digest.clone()))?)?,
+        };
+        match stream {
+            Some(stream) => Ok(Box::new(LayerReader::open(&self.repo, &stream)?)),
+            None => Err(Error::BlobMissing { digest, place: self.describe() }),
+        }
+    }
+}
+
 impl Source for StoredSource<'_> {
     fn describe(&self) -> String {
         format!("{} of the repository", self.name)
@@ -448,6 +467,11 @@ impl Source for StoredSource<'_> {
     fn document(&self, descriptor: &Descriptor, max: u64) -> Result<Document, Error> {
         match self.documents.get(&digest_of(descriptor)?) {
             Some(bytes) => Ok(bytes.clone()),
+            None if media_type::is_manifest(descriptor.media_type().as_ref()) => {
+                // Of an artifact.
+                let digest = ManifestDigest::new(digest_of(descriptor)?);
+                Ok(StoredImage::open(&self.repo, &digest)?.manifest().bytes().to_vec())
+            }
             None => crate::transport::read_document(descriptor, max, |descriptor| self.blob(descriptor)),
         }
     }
@@ -458,10 +482,29 @@ impl Source for StoredSource<'_> {
         Ok(Chosen { bytes, digest, warning: None })
     }
 
+    fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
+        let mut found = Vec::new();
+        for digest in referrers::list(&self.repo, &ManifestDigest::new(subject.clone()))? {
+            let artifact = StoredImage::open(&self.repo, &digest)?;
+            let own = kind_of(artifact.manifest());
+            let named = digest.as_str().parse::<oci_spec::image::Digest>();
+            if let Ok(named) = named
+                && kind.is_none_or(|wanted| wanted == own)
+            {
+                let bytes = artifact.manifest().bytes();
+                let media_type =
+                    media_type::of_document(None, bytes).map_err(|source| Error::model(&digest, source))?;
+                let entry = Descriptor::new(media_type.as_str().into(), bytes.len() as u64, named);
+                found.push(descriptor_of(&entry, &own));
+            }
+        }
+        Ok(found)
+    }
+
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = digest_of(descriptor)?;
-        let missing = || Error::BlobMissing { digest: digest.clone(), place: self.describe() };
-        Ok(match self.blobs.get(&digest).ok_or_else(missing)? {
+        let Some(blob) = self.blobs.get(&digest) else { return self.of_artifact(digest) };
+        Ok(match blob {
             Blob::Bytes(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
             Blob::Stream(id) => Box::new(LayerReader::open(&self.repo, id)?),
             Blob::Unpacked(id) => {

@@ -10,12 +10,12 @@ use composefs_oci::{
     export::{ExportOptions, ExportedImage, ExportedLayer, Packing, Pushed, push},
     find::{self, Name},
     reference::Reference,
-    stored::origins,
+    stored::{origins, referrers},
     transport::{self, SinkOptions},
 };
 use serde::Serialize;
 
-use super::registry_args::RegistryArgs;
+use super::{artifact_args::ArtifactArgs, registry_args::RegistryArgs};
 use crate::{
     app::App,
     complete,
@@ -50,6 +50,11 @@ pub(crate) struct Push {
     /// Bring out the index with the images for all platforms, which `oci pull --all-platforms` keeps
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    artifacts: ArtifactArgs,
+    /// Push what refers to the image alone, to a registry that has the image itself
+    #[arg(long, conflicts_with_all = ["compression", "all"])]
+    only_referrers: bool,
     /// Write the digest of what was pushed into this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
@@ -67,6 +72,8 @@ struct Document<'a> {
     destination: String,
     manifest: &'a str,
     media_type: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<&'a str>,
     images: Vec<Image<'a>>,
     blobs: Blobs,
 }
@@ -105,12 +112,18 @@ impl Push {
         let repo = app.repository()?;
         let observer: Arc<dyn Observer> = app.observer().into();
         let context = || format!("push {} to {}", self.name, self.destination);
-        let mut options =
-            ExportOptions::default().packing(packing).all(self.all).cancel(ui::interrupt::watch()?);
+        let mut options = ExportOptions::default()
+            .packing(packing)
+            .all(self.all)
+            .artifacts(self.artifacts.which())
+            .cancel(ui::interrupt::watch()?);
         if let Some(jobs) = app.global.jobs {
             options = options.jobs(jobs.into());
         }
         let mut to = SinkOptions::default().registry(self.registry.source_options(&observer)?.registry);
+        if self.only_referrers {
+            return self.push_artifacts(&repo, &destination, &to, &options, &observer).with_context(context);
+        }
         if let Some(from) = same_registry(&repo, &self.name, &destination) {
             to = to.source(&from);
         }
@@ -130,6 +143,57 @@ impl Push {
         }
     }
 
+    /// Pushes each artifact under its digest.
+    fn push_artifacts(
+        &self,
+        repo: &Repository,
+        destination: &Reference,
+        to: &SinkOptions,
+        options: &ExportOptions,
+        observer: &Arc<dyn Observer>,
+    ) -> anyhow::Result<()> {
+        let Reference::Registry(registry) = destination else {
+            anyhow::bail!(Usage("--only-referrers is for registries".to_owned()));
+        };
+        let image = find::image(repo, &self.name)?;
+        let mut artifacts = Vec::new();
+        for digest in referrers::list(repo, image.manifest().digest())? {
+            let artifact = find::image(repo, &Name::Digest(digest.digest().clone()))?;
+            let kind = transport::artifacts::kind_of(artifact.manifest());
+            if self.artifacts.which().kind().is_none_or(|wanted| wanted == kind) {
+                artifacts.push(digest);
+            }
+        }
+        anyhow::ensure!(!artifacts.is_empty(), "nothing refers to it");
+        for digest in &artifacts {
+            let place: Reference = format!("docker://{}@{digest}", registry.name()).parse()?;
+            let sink = transport::create(&place, to)?;
+            let name = Name::Digest(digest.digest().clone());
+            push(
+                repo,
+                &name,
+                sink.as_ref(),
+                &options.clone().artifacts(transport::Artifacts::None),
+                observer.as_ref(),
+            )?;
+        }
+        if self.json {
+            let artifacts: Vec<&str> = artifacts.iter().map(|digest| digest.as_str()).collect();
+            return ui::json::print(&serde_json::json!({
+                "version": 1,
+                "name": self.name.to_string(),
+                "destination": destination.to_string(),
+                "manifest": image.manifest().digest().as_str(),
+                "artifacts": artifacts,
+            }));
+        }
+        let mut out = ui::out();
+        for digest in artifacts {
+            writeln!(out, "artifact {digest}")?;
+        }
+        Ok(())
+    }
+
     fn print_json(&self, pushed: &Pushed, destination: &Reference) -> anyhow::Result<()> {
         let copied = &pushed.copied;
         ui::json::print(&Document {
@@ -138,6 +202,7 @@ impl Push {
             destination: destination.to_string(),
             manifest: copied.manifest.as_str(),
             media_type: &copied.media_type,
+            artifacts: copied.artifacts.iter().map(|artifact| artifact.as_str()).collect(),
             images: pushed.images.iter().map(Image::of).collect(),
             blobs: Blobs { copied: copied.blobs, copied_bytes: copied.bytes, present: copied.present },
         })
@@ -180,6 +245,9 @@ impl<'a> Layer<'a> {
 fn print(pushed: &Pushed) -> anyhow::Result<()> {
     let (copied, mut out) = (&pushed.copied, ui::out());
     writeln!(out, "manifest {}", copied.manifest)?;
+    for artifact in &copied.artifacts {
+        writeln!(out, "artifact {artifact}")?;
+    }
     for image in &pushed.images {
         let anew = image.original != image.manifest;
         match (pushed.images.len(), anew) {
