@@ -16,7 +16,7 @@ use fuser::{
 
 use crate::{
     files::Files,
-    tree::{Named, Tree, attributes, kind},
+    tree::{Named, Tree, attributes},
 };
 
 /// For ever, in effect.
@@ -119,15 +119,15 @@ impl Server {
         if inode.is_directory() { Ok(inode) } else { Err(Errno::ENOTDIR) }
     }
 
-    /// Hands the names of a directory on, with the number of the inode, until `add` has no room.
+    /// Hands the names of a directory on until `add` has no room.
     fn list(
         &self,
         number: INodeNo,
         offset: u64,
-        mut add: impl FnMut(&Named<'_>, INodeNo) -> bool,
+        mut add: impl FnMut(&Named<'_>) -> Result<bool, ReadError>,
     ) -> Result<(), Errno> {
         let directory = self.directory(number)?;
-        let listed = self.tree.names(&directory, offset, |named| !add(named, self.tree.number(&named.inode)));
+        let listed = self.tree.names(&directory, offset, |named| add(named).map(|full| !full));
         listed.map_err(|error| damaged(&error))
     }
 }
@@ -168,10 +168,9 @@ const NOTHING: FileAttr = FileAttr {
 impl Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let can = config.capabilities();
-        let mut want = InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO;
+        // Always with attributes, not when the kernel thinks so: whoever lists looks at what is listed, more often than not.
+        let mut want =
+            InitFlags::FUSE_PARALLEL_DIROPS | InitFlags::FUSE_CACHE_SYMLINKS | InitFlags::FUSE_DO_READDIRPLUS;
         // Without lists the kernel need not ask for them at every look at a file's permissions.
         if self.permissions && self.tree.census.acls {
             want |= InitFlags::FUSE_POSIX_ACL;
@@ -277,8 +276,8 @@ impl Filesystem for Server {
     }
 
     fn readdir(&self, _: &Request, number: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let listed = self.list(number, offset, |named, child| {
-            reply.add(child, named.next, kind(&named.inode), OsStr::from_bytes(named.name))
+        let listed = self.list(number, offset, |named| {
+            Ok(reply.add(named.number, named.next, named.kind(), OsStr::from_bytes(named.entry.name)))
         });
         match listed {
             Ok(()) => reply.ok(),
@@ -294,9 +293,10 @@ impl Filesystem for Server {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let listed = self.list(number, offset, |named, child| {
-            let attributes = self.tree.attributes(&named.inode);
-            reply.add(child, named.next, OsStr::from_bytes(named.name), &ALWAYS, &attributes, Generation(0))
+        let listed = self.list(number, offset, |named| {
+            let attributes = self.tree.attributes(&named.inode()?);
+            let name = OsStr::from_bytes(named.entry.name);
+            Ok(reply.add(named.number, named.next, name, &ALWAYS, &attributes, Generation(0)))
         });
         match listed {
             Ok(()) => reply.ok(),

@@ -10,7 +10,7 @@ use composefs::{
     erofs::{
         self, Image, ReadError, ReadLimits,
         overlay::regular,
-        read::{Fault, Inode},
+        read::{Entry, Fault, Inode},
     },
     filetree::Regular,
 };
@@ -42,10 +42,32 @@ pub(crate) struct Census {
 
 /// A name in a directory that is shown.
 pub(crate) struct Named<'i> {
-    pub(crate) name: &'i [u8],
-    pub(crate) inode: Inode<'i>,
+    pub(crate) entry: Entry<'i>,
+    /// The number to show.
+    pub(crate) number: INodeNo,
+    image: Image<'i>,
     /// Where to go on after it.
     pub(crate) next: u64,
+}
+
+impl<'i> Named<'i> {
+    /// Returns the inode it names.
+    pub(crate) fn inode(&self) -> Result<Inode<'i>, ReadError> {
+        self.image.inode(self.entry.nid)
+    }
+
+    /// Returns the inode's type, without looking at it.
+    pub(crate) const fn kind(&self) -> FileType {
+        match self.entry.file_type {
+            2 => FileType::Directory,
+            3 => FileType::CharDevice,
+            4 => FileType::BlockDevice,
+            5 => FileType::NamedPipe,
+            6 => FileType::Socket,
+            7 => FileType::Symlink,
+            _ => FileType::RegularFile,
+        }
+    }
 }
 
 impl Tree {
@@ -121,16 +143,18 @@ impl Tree {
         &'i self,
         directory: &Inode<'i>,
         position: u64,
-        mut take: impl FnMut(&Named<'i>) -> bool,
+        mut take: impl FnMut(&Named<'i>) -> Result<bool, ReadError>,
     ) -> Result<(), ReadError> {
+        let image = *directory.image();
         let mut entries = directory.entries().resume(position).map_err(|source| at(directory, source))?;
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(|source| at(directory, source))?;
-            let inode = directory.image().inode(entry.nid)?;
-            if is_whiteout(&inode) {
+            let number = if entry.nid == image.root_nid() { INodeNo::ROOT } else { INodeNo(entry.nid) };
+            let named = Named { entry, number, image, next: entries.position() };
+            if named.kind() == FileType::CharDevice && is_whiteout(&named.inode()?) {
                 continue;
             }
-            if !take(&Named { name: entry.name, inode, next: entries.position() }) {
+            if !take(&named)? {
                 break;
             }
         }

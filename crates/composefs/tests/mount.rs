@@ -15,8 +15,8 @@ use composefs::{
     error::{Error, Result},
     filetree::{FileTree, Inode, InodeId, InodeKind, Name, Regular, Stat},
     mount::{
-        Access, AttachPolicy, Attachment, Feature, Kernel, MountError, MountOptions, MountPlan, Mounted,
-        OverlayVerity, UnmountWhen, VerityPolicy, unmount,
+        Access, AttachPolicy, Attachment, Feature, IdMap, IdRange, Kernel, MountError, MountOptions,
+        MountPlan, Mounted, OverlayVerity, UnmountWhen, VerityPolicy, unmount,
     },
     name::RefName,
     repo::{GcOptions, GcPlan, InitOptions, OpenOptions, Repository, init},
@@ -311,6 +311,44 @@ fn a_temporary_upper_layer_is_gone_with_the_mount() {
 }
 
 #[test]
+fn owners_are_mapped() {
+    use std::os::unix::fs::MetadataExt as _;
+    if !is_root() {
+        skip_or_fail!("needs root");
+    }
+    let scene = Scene::new(Algorithm::Sha256, true, FormatVersion::V1);
+    let map = IdMap::new(vec![IdRange { container: 0, host: 100_000, size: 10 }]).unwrap();
+    let owner = |path: &Path| {
+        let stat = fs::metadata(path).unwrap();
+        (stat.uid(), stat.gid())
+    };
+    for (name, kernel) in kernels() {
+        let options = MountOptions::default().idmap(map.clone()).kernel(kernel);
+        match scene.mount(&options) {
+            Err(Error::Mount(MountError::MissingFeature { feature: Feature::MappedOwners, .. })) => {
+                skip_or_fail!("needs a kernel that maps owners of EROFS");
+            }
+            mounted => mounted.unwrap(),
+        };
+        scene.check_files();
+        assert_eq!(owner(&scene.file(0)), (100_000, 100_000), "{name}");
+        assert_eq!(owner(&scene.mountpoint()), (100_000, 100_000), "{name}");
+        scene.unmount();
+        // What is copied up keeps the owner that it was shown with, what is new has its maker's.
+        scene.mount(&options.access(Access::ReadWrite).temporary_bytes(Some(1 << 20))).unwrap();
+        assert_eq!(owner(&scene.mountpoint()), (100_000, 100_000), "{name}");
+        fs::set_permissions(scene.file(0), fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(owner(&scene.file(0)), (100_000, 100_000), "{name}");
+        fs::write(scene.mountpoint().join("new"), "new").unwrap();
+        assert_eq!(owner(&scene.mountpoint().join("new")), (0, 0), "{name}");
+        // And there is no more room than was given.
+        let full = fs::write(scene.mountpoint().join("large"), vec![1; 2 << 20]).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::StorageFull, "{name}");
+        scene.unmount();
+    }
+}
+
+#[test]
 fn kernels_before_data_only_layers_stack_old_images() {
     if !is_root() {
         skip_or_fail!("needs root");
@@ -418,7 +456,7 @@ fn a_plan_reads_well() {
         serde_json::to_string(&plan).unwrap(),
         format!(
             "{{\"image\":\"{id}\",\"name\":\"{id}\",\"attach\":\"auto\",\"layers\":\"layers one by one\",\
-             \"verity\":\"off\",\"read_only\":false,\"upper\":\"temporary\"}}"
+             \"verity\":\"off\",\"read_only\":false,\"upper\":\"temporary\",\"owners\":[]}}"
         )
     );
 }

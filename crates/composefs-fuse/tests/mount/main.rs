@@ -5,6 +5,7 @@
 mod scene;
 mod shown;
 mod checks;
+mod beside;
 mod endings;
 mod user;
 

@@ -24,7 +24,7 @@ impl Eyes {
     pub(crate) const ROOT: Self = Self { trusted: true, owner: |id| id };
 }
 
-fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(crate) fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 65536];
     let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
     names[..length]
