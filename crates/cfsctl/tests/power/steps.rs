@@ -229,7 +229,7 @@ impl Series {
         if !difference.is_empty() {
             return Err(format!("  repeated:\n{difference}"));
         }
-        if step.is_harm() && step.verified {
+        if matches!(step.act, Act::Harm(Harm::Damage)) {
             return Ok(());
         }
         clean(repo, self.is_verified(done + 1))?;
