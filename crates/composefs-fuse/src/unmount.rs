@@ -23,7 +23,7 @@ use crate::{
 /// Tells whether there was a note.
 ///
 /// # Errors
-/// As [`composefs::mount::unmount`]; [`FuseError::Io`] and [`FuseError::Refused`] of `fusermount3`.
+/// As [`composefs::mount::unmount()`]; [`FuseError::Io`] and [`FuseError::Refused`] of `fusermount3`.
 pub fn unmount(mountpoint: &Path, repository: Option<&Repository>, when: UnmountWhen) -> Result<bool> {
     let found = find(mountpoint)?;
     match composefs::mount::unmount(mountpoint, repository, when) {
