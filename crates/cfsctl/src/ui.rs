@@ -1,6 +1,7 @@
 //! Where output goes: results to stdout, progress, warnings and errors to stderr.
 
 pub(crate) mod command;
+pub(crate) mod digest_file;
 pub(crate) mod error;
 pub(crate) mod interrupt;
 pub(crate) mod json;
@@ -21,11 +22,12 @@ pub(crate) fn out() -> StdoutLock<'static> {
 }
 
 /// Writes a line to stderr, in one piece. That it cannot be written, to a log on a disk that is full say, is no reason
-/// to stop: `eprintln!` would panic.
+/// to stop: `eprintln!` would panic. Names out of images and registries harm no terminal.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = std::io::stderr().write_all(format!("{}\n", format_args!($($text)*)).as_bytes());
+        let text = format!("{}\n", format_args!($($text)*));
+        let _ = std::io::stderr().write_all($crate::ui::path::lines(&text).as_bytes());
     }};
 }
 pub(crate) use say;

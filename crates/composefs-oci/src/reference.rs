@@ -134,7 +134,8 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let Some((transport, name)) = text.split_once(':') else { return Self::bare(text) };
-        if name.is_empty() || name == "//" {
+        // A path is what every transport needs that has no slashes in front, `oci::tag` not excepted.
+        if name.is_empty() || name == "//" || name.starts_with(':') {
             return Err(ReferenceError::Empty(text.to_owned()));
         }
         match transport {
@@ -283,6 +284,7 @@ mod tests {
         assert!(matches!(parse("docker:debian"), Err(ReferenceError::MissingSlashes(_))));
         assert!(matches!(parse("ftp:/x"), Err(ReferenceError::UnknownTransport(_))));
         assert!(matches!(parse("oci:"), Err(ReferenceError::Empty(_))));
+        assert!(matches!(parse("oci::v1"), Err(ReferenceError::Empty(_))));
     }
     #[test]
     fn bare_names() {

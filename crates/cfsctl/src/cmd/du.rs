@@ -187,7 +187,7 @@ fn print(images: &[&ImageUsage], totals: &Totals) -> anyhow::Result<()> {
         for image in images {
             let share = &image.share;
             table.add_row([
-                label(image),
+                ui::path::name(&label(image)).into_owned(),
                 human(share.own.bytes),
                 human(share.shared.bytes),
                 image.apparent_bytes.map_or_else(|| "-".to_owned(), human),

@@ -10,9 +10,36 @@ pub(crate) fn show(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Shows text in one line, as [`show`].
+pub(crate) fn name(text: &str) -> Cow<'_, str> {
+    show(text.as_bytes())
+}
+
+/// Shows text of several lines, whose other control characters are escaped.
+pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+    let harms = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.chars().any(harms) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match harms(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::show;
+    use super::{lines, show};
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(lines("a\n\tb ü\n"), "a\n\tb ü\n");
+        assert_eq!(lines("a\x1b[31m\u{9b}\r\n"), "a\\u{1b}[31m\\u{9b}\\r\n");
+    }
 
     #[test]
     fn only_what_could_harm_is_escaped() {

@@ -45,6 +45,35 @@ fn to_files() {
     assert_eq!(ids("back"), ids("sample"));
 }
 
+/// What is replaced is the file behind a link, and a digest that cannot be written stops it before anything is public.
+#[test]
+fn links_and_digest_files() {
+    let session = Session::with_sample();
+    let path = |name: &str| session.sandbox.path(name);
+    std::fs::write(path("old.tar"), "old").unwrap();
+    std::os::unix::fs::symlink("old.tar", path("link.tar")).unwrap();
+    std::os::unix::fs::symlink("nothing", path("dangling.tar")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", path("device.tar")).unwrap();
+    let push = |arguments: &[&str]| session.run([&PUSH[..], arguments].concat());
+    let _ = push(&["sample", "oci-archive:link.tar"]).success();
+    assert_eq!(std::fs::read_link(path("link.tar")).unwrap().to_str(), Some("old.tar"));
+    assert!(std::fs::metadata(path("old.tar")).unwrap().len() > 1024);
+    for refused in ["dangling.tar", "device.tar"] {
+        let output = push(&["sample", &format!("oci-archive:{refused}")]);
+        assert_eq!(output.code(), 1, "{output}");
+        assert!(output.to_string().contains(refused), "{output}");
+        assert!(path(refused).symlink_metadata().unwrap().is_symlink());
+    }
+
+    let output = push(&["sample", "oci:pushed:v1", "--digestfile", "missing/digest"]);
+    assert_eq!(output.code(), 1, "{output}");
+    assert!(output.to_string().contains("write missing/digest"), "{output}");
+    assert!(!path("pushed").exists());
+    let output = push(&["none", "oci:pushed:v1", "--digestfile", "digest"]);
+    assert_eq!(output.code(), 1, "{output}");
+    assert!(!path("digest").exists(), "there is no digest");
+}
+
 #[test]
 fn what_cannot_be_done() {
     let mut session = Session::with_sample();

@@ -57,3 +57,28 @@ fn odd_characters_in_names() {
     session.see(["oci", "fsck"]);
     assert_snapshot!(session.text());
 }
+
+/// Whoever named it, a terminal is not harmed.
+#[test]
+fn control_characters_are_shown_and_not_sent() {
+    let session = Session::with_sample();
+    let name = "red\u{1b}[31m\u{7}";
+    let list = session.run(["oci", "images", "--json"]).success().json();
+    let digest = list["images"][0]["manifest_digest"].as_str().unwrap().to_owned();
+    for arguments in [
+        vec!["oci", "tag", &digest, name],
+        vec!["oci", "images"],
+        vec!["du"],
+        vec!["oci", "rm", "--dry-run", name],
+        vec!["oci", "inspect", "\u{1b}[0m"],
+        vec!["oci", "untag", name],
+    ] {
+        let output = session.run(&arguments);
+        let raw = [&output.stdout[..], &output.stderr].concat();
+        assert!(!raw.iter().any(|byte| [0x1b, 7].contains(byte)), "{output}");
+        assert!(
+            String::from_utf8_lossy(&raw).contains("\\x1b[") || raw.windows(6).any(|w| w == b"\\u{1b}"),
+            "{output}"
+        );
+    }
+}

@@ -18,7 +18,10 @@ use super::{
     policy_args::PolicyArgs,
     registry_args::{Creds, RegistryArgs},
 };
-use crate::{app::App, ui};
+use crate::{
+    app::App,
+    ui::{self, digest_file::DigestFile},
+};
 
 /// Copy an image from one place to another, without a repository
 ///
@@ -107,6 +110,7 @@ impl Copy {
             options = options.jobs(jobs.into());
         }
         let to = SinkOptions::default().registry(to.registry).source(&source);
+        let digest_file = DigestFile::prepare(self.digestfile.as_deref())?;
         let copied = {
             let from = transport::open(&source, &from).with_context(context)?;
             let to = transport::create(&destination, &to).with_context(context)?;
@@ -114,9 +118,8 @@ impl Copy {
         };
         // With the last of them the bars go.
         drop((from, to, observer));
-        if let Some(path) = &self.digestfile {
-            std::fs::write(path, copied.manifest.as_str())
-                .with_context(|| format!("write {}", path.display()))?;
+        if let Some(file) = digest_file {
+            file.write(copied.manifest.as_str())?;
         }
         match self.json {
             true => print_json(&copied, &source, &destination),

@@ -62,9 +62,9 @@ impl Images {
                 row.manifest_digest.split_once(':').map_or(row.manifest_digest.as_str(), |(_, hex)| hex);
             let architecture = if row.is_container { row.architecture.as_str() } else { "artifact" };
             table.add_row([
-                row.name.as_str(),
+                &ui::path::name(&row.name),
                 ui::table::short(digest),
-                architecture,
+                &ui::path::name(architecture),
                 &row.layer_count.to_string(),
                 &row.referrer_count.to_string(),
             ]);

@@ -295,7 +295,7 @@ fn print(pulled: &Pulled, tag: &str) -> anyhow::Result<()> {
         writeln!(out, "index    {index}")?;
     }
     writeln!(out, "verity   {}", pulled.verity)?;
-    writeln!(out, "tagged   {tag}")?;
+    writeln!(out, "tagged   {}", ui::path::name(tag))?;
     for artifact in &pulled.artifacts {
         writeln!(out, "artifact {artifact}")?;
     }

@@ -19,7 +19,7 @@ use super::{artifact_args::ArtifactArgs, registry_args::RegistryArgs};
 use crate::{
     app::App,
     complete,
-    ui::{self, error::Usage},
+    ui::{self, digest_file::DigestFile, error::Usage},
 };
 
 /// Bring an image out to a registry, a layout, an archive or a directory
@@ -127,15 +127,15 @@ impl Push {
         if let Some(from) = same_registry(&repo, &self.name, &destination) {
             to = to.source(&from);
         }
+        let digest_file = DigestFile::prepare(self.digestfile.as_deref())?;
         let pushed = {
             let to = transport::create(&destination, &to).with_context(context)?;
             push(&repo, &self.name, to.as_ref(), &options, observer.as_ref()).with_context(context)?
         };
         // With the last of them the bars go.
         drop((to, observer));
-        if let Some(path) = &self.digestfile {
-            std::fs::write(path, pushed.copied.manifest.as_str())
-                .with_context(|| format!("write {}", path.display()))?;
+        if let Some(file) = digest_file {
+            file.write(pushed.copied.manifest.as_str())?;
         }
         match self.json {
             true => self.print_json(&pushed, &destination),

@@ -100,8 +100,8 @@ impl Rm {
         let mut out = ui::out();
         for tag in tags {
             match self.dry_run {
-                true => writeln!(out, "Would remove tag {tag}")?,
-                false => writeln!(out, "Removed tag {tag}")?,
+                true => writeln!(out, "Would remove tag {}", ui::path::name(tag))?,
+                false => writeln!(out, "Removed tag {}", ui::path::name(tag))?,
             }
         }
         let Some(usage) = usage else { return Ok(()) };

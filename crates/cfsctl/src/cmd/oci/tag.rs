@@ -30,7 +30,7 @@ pub(crate) struct Tag {
 impl Tag {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         tags::set(&app.writer()?, &self.name, &self.digest)?;
-        writeln!(ui::out(), "Tagged {} as {}", self.digest, self.name)?;
+        writeln!(ui::out(), "Tagged {} as {}", self.digest, ui::path::name(&self.name))?;
         Ok(())
     }
 }
@@ -46,7 +46,7 @@ pub(crate) struct Untag {
 impl Untag {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         tags::remove(&app.writer()?, &self.name)?;
-        writeln!(ui::out(), "Removed tag {}", self.name)?;
+        writeln!(ui::out(), "Removed tag {}", ui::path::name(&self.name))?;
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ impl Bars {
 
     /// A line above the bars, which stays.
     fn say(&self, line: &str) {
-        if self.all.println(line).is_err() || self.all.is_hidden() {
+        if self.all.println(crate::ui::path::lines(line)).is_err() || self.all.is_hidden() {
             crate::ui::say!("{line}");
         }
     }

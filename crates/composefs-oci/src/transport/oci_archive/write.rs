@@ -12,7 +12,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use composefs::disk::folder::{Folder, Staged};
+use composefs::disk::{
+    folder::{Folder, Staged},
+    outside,
+};
 use composefs_tar::build::HeaderBuilder;
 use oci_spec::image::Descriptor;
 
@@ -57,6 +60,14 @@ impl ArchiveSink {
     pub fn create(path: &Path, tag: Option<String>) -> Result<Self, Error> {
         let refuse =
             |reason| Error::NotADestination { reference: format!("oci-archive:{}", path.display()), reason };
+        // A file behind links is replaced, not the links. What they lead to has to be there.
+        let behind = match rustix::fs::lstat(path) {
+            Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink() => {
+                outside::resolve(path)?.ok_or_else(|| refuse("a link that leads nowhere is there"))?
+            }
+            _ => path.to_owned(),
+        };
+        let path = &behind;
         let name =
             path.file_name().and_then(|name| name.to_str()).ok_or_else(|| refuse("this names no file"))?;
         if rustix::fs::stat(path).is_ok_and(|stat| {
