@@ -11,6 +11,7 @@ mod diff;
 mod dump;
 mod extract;
 mod fsck;
+mod history;
 mod images;
 mod import_layer;
 mod inspect;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Copy(Box<copy::Copy>),
     Images(images::Images),
     Inspect(inspect::Inspect),
+    History(history::History),
     Ls(ls::Ls),
     Cat(cat::Cat),
     Extract(extract::Extract),
@@ -85,6 +87,7 @@ impl Command {
             Self::Copy(verb) => verb.run(app),
             Self::Images(verb) => verb.run(app),
             Self::Inspect(verb) => verb.run(app),
+            Self::History(verb) => verb.run(app),
             Self::Ls(verb) => verb.run(app),
             Self::Cat(verb) => verb.run(app),
             Self::Extract(verb) => return verb.run(app),

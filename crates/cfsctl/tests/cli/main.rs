@@ -38,6 +38,7 @@ mod oci_diff;
 mod oci_dump;
 mod oci_extract;
 mod oci_fsck;
+mod oci_history;
 mod oci_images;
 mod oci_import_layer;
 mod oci_inspect;
