@@ -3,6 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs::repo::usage::{Amount, Totals};
 use composefs_oci::{
     find::Name,
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Du {
     /// Only these: a tag, a manifest's digest or another name of an image; default: all
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(crate::complete::tags))]
     names: Vec<Name>,
     /// Print one JSON document, with exact figures
     #[arg(long)]

@@ -10,6 +10,25 @@ pub(crate) fn show(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// A path or name as JSON has it: a string, or a list of its bytes where it is not UTF-8.
+#[derive(Debug)]
+pub(crate) struct Exact(pub(crate) Vec<u8>);
+
+impl serde::Serialize for Exact {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl std::fmt::Display for Exact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&show(&self.0))
+    }
+}
+
 /// Shows text in one line, as [`show`].
 pub(crate) fn name(text: &str) -> Cow<'_, str> {
     show(text.as_bytes())
@@ -33,7 +52,14 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{lines, show};
+    use super::{Exact, lines, show};
+
+    #[test]
+    fn json_has_what_there_is() {
+        let json = |bytes: &[u8]| serde_json::to_string(&Exact(bytes.to_vec())).unwrap();
+        assert_eq!(json("a\nü\\n".as_bytes()), r#""a\nü\\n""#);
+        assert_eq!(json(b"\xff\xfe"), "[255,254]");
+    }
 
     #[test]
     fn lines_stay_lines() {

@@ -45,3 +45,22 @@ fn the_program_itself_answers_the_shell() {
         "compute-id\ncompute-karg\ncompletion"
     );
 }
+
+/// Wherever an image that is here is asked for.
+#[test]
+fn tags_are_completed() {
+    let session = Session::with_sample();
+    let verbs =
+        "push inspect ls cat extract diff untag rm save history seal sign verify mount run bundle fsck";
+    let verbs = verbs.split(' ').map(|verb| vec!["oci", verb]).chain([vec!["du"]]);
+    for verb in verbs {
+        let repo = format!("--repo={}", session.sandbox.repo().display());
+        let words = [&["--", "cfsctl", &repo][..], &verb, &["sam"]].concat();
+        let place = (words.len() - 2).to_string();
+        let asked = session.sandbox.invocation().env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", &place);
+        let asked = asked.env("_CLAP_COMPLETE_SPACE", "true").env("_CLAP_IFS", "\n");
+        let asked = asked.env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        let output = asked.args(&words).run().success();
+        assert_eq!(output.text(), "sample", "{verb:?}");
+    }
+}

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::find::Name;
 use serde::Serialize;
 
@@ -34,6 +35,7 @@ pub(crate) struct Bundle {
     #[arg(long)]
     json: bool,
     /// A tag, or a manifest's or config's digest
+    #[arg(add = ArgValueCompleter::new(crate::complete::tags))]
     image: Name,
     /// A directory that is missing or empty
     dir: PathBuf,

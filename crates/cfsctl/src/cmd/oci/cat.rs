@@ -1,6 +1,6 @@
 //! `cfsctl oci cat`
 
-use std::io::Write as _;
+use std::{ffi::OsString, io::Write as _};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -23,7 +23,7 @@ pub(crate) struct Cat {
     args: TreeArgs,
     /// Paths in the image
     #[arg(required = true)]
-    paths: Vec<String>,
+    paths: Vec<OsString>,
 }
 
 impl Cat {
@@ -34,10 +34,10 @@ impl Cat {
         for path in &self.paths {
             let found = self.args.resolve(&tree, path, LastLink::Follow)?;
             let InodeKind::Regular(file) = &tree.inode(found.inode).kind else {
-                bail!("{path}: not a regular file");
+                bail!("{}: not a regular file", path.display());
             };
             let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::Output { source });
-            copy_contents(&repo, file, &mut write).with_context(|| path.clone())?;
+            copy_contents(&repo, file, &mut write).with_context(|| path.display().to_string())?;
         }
         out.flush()?;
         Ok(())

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs::{
     filetree::{
         FileTree, InodeId, InodeKind,
@@ -17,7 +18,11 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use crate::{app::App, ui};
+use crate::{
+    app::App,
+    complete,
+    ui::{self, path::Exact},
+};
 
 /// Show what differs between two images
 ///
@@ -28,8 +33,10 @@ use crate::{app::App, ui};
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// The image compared with: a tag, a manifest's or config's digest, an image id, or refs/ and a name
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     old: Name,
     /// The image compared
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     new: Name,
     /// Times of modification count, too
     #[arg(long)]
@@ -51,7 +58,7 @@ struct Document {
 
 #[derive(Serialize)]
 struct Change {
-    path: String,
+    path: Exact,
     change: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     what: Vec<&'static str>,
@@ -131,7 +138,7 @@ impl Diff {
         totals: &mut Totals,
     ) -> Option<Change> {
         let count = |number: &mut u64, by: u64| *number = number.saturating_add(by);
-        let path = ui::path::show(path).into_owned();
+        let path = Exact(path.to_vec());
         Some(match difference {
             Difference::Added(inode) => {
                 let size = size(new, inode);

@@ -1,6 +1,7 @@
 //! `cfsctl oci extract`
 
 use std::{
+    ffi::OsString,
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -32,7 +33,7 @@ pub(crate) struct Extract {
     #[command(flatten)]
     args: TreeArgs,
     /// A path in the image
-    path: String,
+    path: OsString,
     /// Where to
     dest: PathBuf,
     /// Restore the image's owners, or fail
@@ -69,7 +70,7 @@ impl Extract {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<ExitCode> {
         let repo = app.repository()?;
         let tree = self.args.tree(app, &repo)?;
-        let contents = self.path.ends_with("/.") || self.path == ".";
+        let contents = self.path.as_encoded_bytes().ends_with(b"/.") || self.path == ".";
         let found = self.args.resolve(&tree, &self.path, LastLink::Keep)?;
         let owners = match (self.same_owner, self.no_same_owner) {
             (true, _) => Owners::Image,
@@ -85,7 +86,9 @@ impl Extract {
                 ui::say!("interrupted; nothing was left in {}", self.dest.display());
                 return Ok(ExitCode::from(ui::interrupt::status()));
             }
-            done => done.with_context(|| format!("extract {} to {}", self.path, self.dest.display()))?,
+            done => {
+                done.with_context(|| format!("extract {} to {}", self.path.display(), self.dest.display()))?
+            }
         };
         drop(observer);
         let complete = done.is_complete();

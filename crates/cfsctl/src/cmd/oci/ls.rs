@@ -1,18 +1,22 @@
 //! `cfsctl oci ls`
 
-use std::{borrow::Cow, io::Write as _};
+use std::{ffi::OsString, io::Write as _};
 
 use clap::Args;
 use composefs::filetree::{FileTree, InodeId, InodeKind, inode::major_minor, resolve::LastLink, walk::join};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::{app::App, cmd::oci::tree_args::TreeArgs, ui};
+use crate::{
+    app::App,
+    cmd::oci::tree_args::TreeArgs,
+    ui::{self, path::Exact},
+};
 
 /// List files in an image
 ///
 /// A directory's names, or the one file. Nothing is mounted. Names with control characters, or that are not UTF-8, are
-/// escaped.
+/// escaped; --json has them as they are, as a list of bytes if they are not UTF-8.
 ///
 /// Example: cfsctl oci ls -l web /etc
 #[derive(Debug, Args)]
@@ -21,7 +25,7 @@ pub(crate) struct Ls {
     args: TreeArgs,
     /// A path in the image
     #[arg(default_value = "/")]
-    path: String,
+    path: OsString,
     /// Show mode, names, owner, size and time, too
     #[arg(long, short)]
     long: bool,
@@ -34,16 +38,16 @@ pub(crate) struct Ls {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct Document {
     version: u32,
-    path: Cow<'a, str>,
+    path: Exact,
     entries: Vec<Entry>,
 }
 
 /// A name. What a type does not have is left out.
 #[derive(Serialize)]
 struct Entry {
-    path: String,
+    path: Exact,
     #[serde(rename = "type")]
     kind: &'static str,
     mode: String,
@@ -56,7 +60,7 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
+    target: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<(u32, u32)>,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -76,7 +80,7 @@ impl Ls {
         };
         if self.json {
             let entries = listed.iter().map(entry).collect();
-            return ui::json::print(&Document { version: 1, path: ui::path::show(&at), entries });
+            return ui::json::print(&Document { version: 1, path: Exact(at), entries });
         }
         let mut out = std::io::BufWriter::new(ui::out());
         // Paths where they differ in more than the name.
@@ -121,7 +125,7 @@ fn describe(tree: &FileTree, path: &[u8], inode: InodeId, links: u32) -> Entry {
             "file"
         }
         InodeKind::Symlink(to) => {
-            target = Some(text(to));
+            target = Some(Exact(to.to_vec()));
             "symlink"
         }
         InodeKind::CharDevice(number) => {
@@ -137,7 +141,7 @@ fn describe(tree: &FileTree, path: &[u8], inode: InodeId, links: u32) -> Entry {
     };
     let xattrs = inode.stat.xattrs.iter().map(|(name, value)| (text(name), text(value))).collect();
     Entry {
-        path: text(path),
+        path: Exact(path.to_vec()),
         kind,
         mode: format!("{:04o}", inode.stat.mode),
         uid: inode.stat.uid,

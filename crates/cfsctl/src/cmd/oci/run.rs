@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::find::Name;
 
 use crate::{
@@ -41,6 +42,7 @@ pub(crate) struct Run {
     #[arg(long)]
     rm: bool,
     /// A tag, or a manifest's or config's digest
+    #[arg(add = ArgValueCompleter::new(crate::complete::tags))]
     image: Name,
     /// What to run, in place of the image's command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

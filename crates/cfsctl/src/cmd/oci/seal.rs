@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use composefs::{digest::ObjectId, erofs::FormatVersion, repo::Writer};
 use composefs_oci::{
     Error,
@@ -36,7 +37,7 @@ use crate::{
 pub(crate) struct Seal {
     /// A tag, or @ and a manifest's digest; for the label also a config's digest, in bare hex or behind @, or refs/ and a
     /// name
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(crate::complete::tags))]
     image: Name,
     /// The id of the config's stream, which is then not looked up by name (label)
     #[arg(value_parser = |text: &str| ObjectId::from_any_hex(text))]

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     credentials::Secret,
     find::Name,
@@ -40,7 +41,7 @@ pub(super) const CERTIFICATES_MAX: u64 = 4 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct Sign {
     /// A tag, or @ and a manifest's digest
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(crate::complete::tags))]
     image: Name,
     /// The private key (can be repeated)
     #[arg(long, value_name = "FILE", required_unless_present = "pkcs11")]

@@ -1,5 +1,7 @@
 //! Which image is looked into.
 
+use std::ffi::OsStr;
+
 use anyhow::Context as _;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -36,9 +38,9 @@ impl TreeArgs {
     pub(crate) fn resolve<'t>(
         &self,
         tree: &'t FileTree,
-        path: &str,
+        path: &OsStr,
         last: LastLink,
     ) -> anyhow::Result<Resolved<'t>> {
-        tree.resolve(path.as_bytes(), last).with_context(|| format!("in image {}", self.image))
+        tree.resolve(path.as_encoded_bytes(), last).with_context(|| format!("in image {}", self.image))
     }
 }

@@ -4,6 +4,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode, time::SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     digest::ManifestDigest,
     find::{Name, parse_digest},
@@ -29,7 +30,7 @@ use crate::{app::App, ui};
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// A tag, or @ and a manifest's digest
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(crate::complete::tags))]
     image: Name,
     /// Certificates of who may have signed, PEM or DER (can be repeated)
     #[arg(long, value_name = "FILE")]
