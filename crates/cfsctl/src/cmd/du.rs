@@ -165,7 +165,8 @@ fn document(usage: &RepositoryUsage, images: &[&ImageUsage], problems: Vec<Strin
 /// What an image is called in the table: its tags, a line each, or what it is.
 fn label(image: &ImageUsage) -> String {
     let short = ui::table::short;
-    let names = || image.names.join("\n");
+    // A line for each.
+    let names = || image.names.iter().map(|name| ui::path::name(name)).collect::<Vec<_>>().join("\n");
     match &image.holder {
         Holder::Tagged(_) => names(),
         Holder::Referrer(digest) => format!("referrer {}", short(digest.digest().encoded())),
@@ -175,7 +176,7 @@ fn label(image: &ImageUsage) -> String {
         Holder::Untagged(digest) => format!("untagged {}", short(digest.digest().encoded())),
         Holder::UntaggedIndex(digest) => format!("untagged index {}", short(digest.encoded())),
         Holder::Unnamed(id) => format!("unnamed {}", short(&id.to_hex())),
-        Holder::Stream(name) if image.names.is_empty() => name.clone(),
+        Holder::Stream(name) if image.names.is_empty() => ui::path::name(name).into_owned(),
         _ => names(),
     }
 }
@@ -188,7 +189,7 @@ fn print(images: &[&ImageUsage], totals: &Totals) -> anyhow::Result<()> {
         for image in images {
             let share = &image.share;
             table.add_row([
-                ui::path::name(&label(image)).into_owned(),
+                label(image),
                 human(share.own.bytes),
                 human(share.shared.bytes),
                 image.apparent_bytes.map_or_else(|| "-".to_owned(), human),
