@@ -68,6 +68,17 @@ pub fn image(repo: &Repository, name: &Name) -> Result<StoredImage, Error> {
     }
 }
 
+/// Finds the manifest of a tag, or of `@` its digest, without opening it.
+///
+/// # Errors
+/// [`Error::NotFound`] for a tag that is not there.
+pub fn manifest(repo: &Repository, name: &Name) -> Result<ManifestDigest, Error> {
+    match name {
+        Name::Digest(digest) => Ok(ManifestDigest::new(digest.clone())),
+        Name::Text(tag) => tags::resolve(repo, tag),
+    }
+}
+
 /// Opens the config of a tag, of `@` a config's digest, of 64 bare hex digits, or of a 0.3 ref `refs/NAME`.
 ///
 /// With the id of the config's stream nothing is looked up by name.

@@ -54,23 +54,7 @@ impl StoredImage {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Damaged`] when bytes and digests disagree.
     pub fn open(repo: &Repository, digest: &ManifestDigest) -> Result<Self, Error> {
-        let name = ident::manifest(digest)?;
-        let stream = repo.stream_entry(&name)?.ok_or_else(|| Error::NotFound(digest.to_string()))?;
-        let document = Document::read(repo, &name, &stream, ContentType::OCI_MANIFEST, MANIFEST_MAX)?;
-        document.check(digest.digest(), &name)?;
-        let manifest = Manifest::parse_as(document.bytes, digest.clone())
-            .map_err(|source| Error::model(digest, source))?;
-        let config_digest = manifest.config_digest().map_err(|source| Error::model(digest, source.into()))?;
-        let key = ident::config_key(&config_digest);
-        let config_stream =
-            document.refs.iter().find(|(name, _)| *name == key).map(|(_, id)| *id).ok_or_else(|| {
-                Error::Damaged {
-                    subject: name.to_string(),
-                    reason: format!("it names no stream of the config {config_digest}"),
-                }
-            })?;
-        let config = StoredConfig::open_stream(repo, &config_digest, &config_stream)?;
-        Ok(Self { manifest, manifest_stream: stream, config })
+        StoredManifest::open(repo, digest)?.with_config(repo)
     }
 
     /// Returns the manifest.
@@ -95,6 +79,41 @@ impl StoredImage {
     #[must_use]
     pub fn is_container(&self) -> bool {
         self.manifest.is_container()
+    }
+}
+
+/// A manifest of the repository whose config was not looked at.
+pub(crate) struct StoredManifest {
+    manifest: Manifest,
+    stream: ObjectId,
+    refs: Vec<(String, ObjectId)>,
+}
+
+impl StoredManifest {
+    /// Opens a manifest by its digest, as [`StoredImage::open`] does.
+    pub(crate) fn open(repo: &Repository, digest: &ManifestDigest) -> Result<Self, Error> {
+        let name = ident::manifest(digest)?;
+        let stream = repo.stream_entry(&name)?.ok_or_else(|| Error::NotFound(digest.to_string()))?;
+        let document = Document::read(repo, &name, &stream, ContentType::OCI_MANIFEST, MANIFEST_MAX)?;
+        document.check(digest.digest(), &name)?;
+        let manifest = Manifest::parse_as(document.bytes, digest.clone())
+            .map_err(|source| Error::model(digest, source))?;
+        Ok(Self { manifest, stream, refs: document.refs })
+    }
+
+    /// Opens the config, too.
+    pub(crate) fn with_config(self, repo: &Repository) -> Result<StoredImage, Error> {
+        let digest = self.manifest.digest();
+        let config = self.manifest.config_digest().map_err(|source| Error::model(digest, source.into()))?;
+        let key = ident::config_key(&config);
+        let stream = self.refs.iter().find(|(name, _)| *name == key).map(|(_, id)| *id).ok_or_else(|| {
+            Error::Damaged {
+                subject: format!("manifest {digest}"),
+                reason: format!("its stream names no stream of the config {config}"),
+            }
+        })?;
+        let config = StoredConfig::open_stream(repo, &config, &stream)?;
+        Ok(StoredImage { manifest: self.manifest, manifest_stream: self.stream, config })
     }
 }
 

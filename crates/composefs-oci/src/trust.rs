@@ -9,6 +9,8 @@
 pub mod sources;
 pub mod verify;
 pub mod record;
+#[cfg(feature = "signatures")]
+mod signers;
 
 pub use record::{Record, demand};
-pub use verify::{Outcome, StepReport, Trust, Verification, VerifyOptions, verify};
+pub use verify::{Outcome, StepReport, Trust, Verification, VerifyOptions, verify, verify_manifest};

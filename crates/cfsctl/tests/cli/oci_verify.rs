@@ -128,13 +128,59 @@ fn what_is_changed_in_the_repository_is_found() {
     fails_at(&verify(&session, &["image", "--cert", CERT]), "objects", merged);
 
     // Documents have a digest of their own, and are not used at all when they differ from it.
-    for (what, mark) in [("oci-config", &b"\"rootfs\""[..]), ("oci-manifest", b"\"config\"")] {
+    for (step, mark) in [("config digest", &b"\"rootfs\""[..]), ("manifest digest", b"\"config\"")] {
         let session = with(&["image"]);
-        spoil(&object(&session, |bytes| bytes.windows(mark.len()).any(|part| part == mark)), 20);
+        spoil(&object(&session, |bytes| has(bytes, mark)), 20);
         let refused = verify(&session, &["image", "--cert", CERT]);
-        assert_eq!(refused.code(), 1);
-        let text = refused.talk();
-        assert!(text.contains(what) || text.contains("digest"), "{text}");
+        fails_at(&refused, step, "contents have the digest");
+        assert!(refused.talk().lines().next().unwrap().contains("verify image"), "{refused}");
+        assert!(refused.text().contains("result: not valid"), "{refused}");
+        let json = verify(&session, &["image", "--json"]).json();
+        assert_eq!(json["valid"], false);
+        let last = json["steps"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((last["step"].as_str(), last["outcome"].as_str()), (Some(step), Some("failed")));
+    }
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// Streams name what is mounted, and nothing but their own names says what is in them.
+#[test]
+fn what_is_changed_in_streams_is_found() {
+    let entry = |session: &Session, kind: &str| {
+        let streams = fs::read_dir(session.sandbox.repo().join("streams")).unwrap();
+        let mut found: Vec<_> = streams.map(|entry| entry.unwrap().path()).collect();
+        found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind));
+        found.sort();
+        found.into_iter().map(|path| fs::canonicalize(path).unwrap()).collect::<Vec<_>>()
+    };
+    let session = with(&["image", "meta-sha256"]);
+    let merged = session.run(["oci", "compute-id", "image"]).success().text().trim().to_owned();
+    let id: Vec<u8> = (0..merged.len() / 2)
+        .map(|at| u8::from_str_radix(&merged[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let (config, at) = entry(&session, "oci-config-")
+        .into_iter()
+        .find_map(|path| {
+            let bytes = fs::read(&path).unwrap();
+            bytes.windows(id.len()).position(|window| window == id).map(|at| (path, at))
+        })
+        .unwrap();
+    spoil(&config, at + id.len() - 1);
+    let refused = verify(&session, &["image", "--cert", CERT]);
+    fails_at(&refused, "recorded images", "and the layers give");
+
+    // Bytes that nobody looks at: padding, types, names.
+    for kind in ["oci-manifest-", "oci-config-", "oci-layer-"] {
+        let number = entry(&with(&["image", "meta-sha256"]), kind).len();
+        for which in 0..number {
+            let session = with(&["image", "meta-sha256"]);
+            let path = entry(&session, kind).swap_remove(which);
+            spoil(&path, fs::read(&path).unwrap().len() - 1);
+            assert_eq!(verify(&session, &["image", "--cert", CERT]).code(), 1, "{}", path.display());
+        }
     }
 }
 
@@ -213,6 +259,12 @@ fn another_manifest_is_not_the_trusted_one() {
     let artifact = "sha256:061aa93202efd82cab1d209582de3b340cc007f169fea506a6c528db88acb4ba";
     let pinned = verify(&session, &["image", "--trusted-artifact", artifact]).success();
     assert!(pinned.text().contains("valid: the digests stand in the trusted artifact"));
+    // One that is not here, or is about something else, is no reason to go on without it.
+    for more in [&[][..], &["--cert", CERT], &["--trusted-artifact", artifact]] {
+        let missing = verify(&session, &[&["image", "--trusted-artifact", image], more].concat());
+        assert_eq!(missing.code(), 1, "{missing}");
+        assert!(missing.talk().contains("does not vouch for sha256:6de6d46a"), "{missing}");
+    }
 }
 
 /// None of these comes as far as mounting, which would take privileges.

@@ -46,6 +46,33 @@ pub enum SealError {
         /// Who says so.
         by: ClaimSource,
     },
+    /// The manifest or config of the image that is missing or not what its digest says.
+    #[error("the {0} of the image cannot be used")]
+    Document(Role, #[source] Box<crate::Error>),
+    /// The image cannot be built of what is here.
+    #[error("the {0} image cannot be built")]
+    Build(Role, #[source] Box<crate::Error>),
+    /// The stream of the config names another image than the layers give; that one would be mounted.
+    #[error("the config's stream records {recorded} as {key}, and the layers give {actual}")]
+    Recorded {
+        /// The key it is recorded under.
+        key: String,
+        /// The image that is recorded.
+        recorded: ObjectId,
+        /// The image that the layers give.
+        actual: ObjectId,
+    },
+    /// A stream that names what an image consists of, missing or not what its name says.
+    #[error("stream {0} of the image or of what is about it")]
+    Stream(ObjectId, #[source] Box<composefs::Error>),
+    /// An artifact that is trusted by name and says nothing of the image's digests.
+    #[error("artifact {artifact}, which was named as trusted, does not vouch for {image}")]
+    NotVouching {
+        /// The artifact.
+        artifact: ManifestDigest,
+        /// The image.
+        image: ManifestDigest,
+    },
     /// An object of the image that is missing or not what its name says.
     #[error("object {0} of the image")]
     Object(ObjectId, #[source] Box<composefs::Error>),
@@ -139,7 +166,11 @@ impl SealError {
                 "`cfsctl oci verify {name}` with --cert FILE, or with --expected-digest for a seal in the manifest"
             )),
             Self::NoAnnotations(_) => Some("seal it with --mode artifact".to_owned()),
-            Self::Object(..) => Some("`cfsctl repair` mends what is damaged".to_owned()),
+            Self::NotVouching { .. } => Some(
+                "`cfsctl oci pull` brings artifacts along; they must be about this image, by the algorithm that is verified"
+                    .to_owned(),
+            ),
+            Self::Document(..) | Self::Build(..) | Self::Recorded { .. } | Self::Stream(..) | Self::Object(..) => Some("`cfsctl repair` mends what is damaged".to_owned()),
             _ => None,
         }
     }

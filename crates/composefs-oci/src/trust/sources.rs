@@ -1,6 +1,9 @@
 //! Where digests of an image come from: its own manifest, and artifacts beside it.
 
-use composefs::{digest::Algorithm, repo::Repository};
+use composefs::{
+    digest::{Algorithm, ObjectId},
+    repo::Repository,
+};
 
 use crate::{
     digest::{DiffId, ManifestDigest},
@@ -24,6 +27,8 @@ pub struct Sources {
     pub all: Vec<Claims>,
     /// Artifacts that were passed over, for they are about other images or nothing.
     pub passed_over: Vec<ManifestDigest>,
+    /// The streams of the artifacts that say something.
+    pub streams: Vec<ObjectId>,
 }
 
 impl Sources {
@@ -45,7 +50,14 @@ impl Sources {
                 continue;
             }
             match Claims::artifact(artifact.manifest(), image.manifest(), &|entry| blob(repo, entry)) {
-                Ok(claims) => found.all.push(claims),
+                Ok(claims) => {
+                    found.all.push(claims);
+                    found.streams.extend([*artifact.manifest_stream(), *artifact.config().stream()]);
+                    for entry in artifact.manifest().layers() {
+                        let name = ident::layer(&DiffId::new(digest_of(entry)?))?;
+                        found.streams.extend(repo.stream_entry(&name)?);
+                    }
+                }
                 Err(ClaimError::OtherSubject) => found.passed_over.push(digest),
                 Err(error) => {
                     return Err(SealError::Unusable(ClaimSource::Artifact(digest), error).into());

@@ -5,24 +5,28 @@ use std::time::SystemTime;
 use composefs::{
     digest::{Algorithm, ObjectId, VerityAlgorithm, object_id_of},
     erofs::FormatVersion,
+    filetree::XattrMode,
     repo::Repository,
 };
 use serde::Serialize;
 
+#[cfg(feature = "signatures")]
+use super::signers::signed;
 use super::sources::Sources;
+#[cfg(feature = "signatures")]
+use crate::signature::Certificate;
 use crate::{
     digest::ManifestDigest,
     error::Error,
+    ident::parse_image_key,
     seal::{
         SealError,
         annotation::Role,
         claim::{Claim, ClaimSource},
         digests::Tree,
     },
-    stored::StoredImage,
+    stored::{StoredImage, StoredManifest},
 };
-#[cfg(feature = "signatures")]
-use crate::{seal::claim::Claims, signature::Certificate};
 
 /// What is trusted, and when it is.
 #[derive(Clone, Debug)]
@@ -196,7 +200,37 @@ pub fn verify(
     image: &StoredImage,
     options: &VerifyOptions,
 ) -> Result<Verification, Error> {
-    let digest = image.manifest().digest();
+    let run = begin(image.manifest().digest(), options);
+    if run.failure.is_some() { Ok(run) } else { go_on(run, repo, image, options) }
+}
+
+/// Verifies the seal of the image with a manifest; that its documents are damaged is a step that failed, too.
+///
+/// # Errors
+/// [`Error::NotFound`]; otherwise as [`verify`].
+pub fn verify_manifest(
+    repo: &Repository,
+    digest: &ManifestDigest,
+    options: &VerifyOptions,
+) -> Result<Verification, Error> {
+    let run = begin(digest, options);
+    if run.failure.is_some() {
+        return Ok(run);
+    }
+    let unusable = |role, error| SealError::Document(role, Box::new(error));
+    let manifest = match StoredManifest::open(repo, digest) {
+        Ok(manifest) => manifest,
+        Err(error @ Error::NotFound(_)) => return Err(error),
+        Err(error) => return Ok(run.failed("manifest digest", unusable(Role::Manifest, error))),
+    };
+    match manifest.with_config(repo) {
+        Ok(image) => go_on(run, repo, &image, options),
+        Err(error) => Ok(run.failed("config digest", unusable(Role::Config, error))),
+    }
+}
+
+/// Begins with the manifest that is trusted.
+fn begin(digest: &ManifestDigest, options: &VerifyOptions) -> Verification {
     let mut run = Verification {
         manifest: digest.clone(),
         algorithm: None,
@@ -210,11 +244,22 @@ pub fn verify(
     match &options.manifest {
         Some(expected) if expected != digest => {
             let (expected, actual) = (expected.clone(), digest.clone());
-            return Ok(run.failed("manifest", SealError::OtherManifest { expected, actual }));
+            return run.failed("manifest", SealError::OtherManifest { expected, actual });
         }
         Some(_) => run.step("manifest", Outcome::Passed, format!("{digest} is trusted")),
         None => run.step("manifest", Outcome::Skipped, "nothing was said to trust it by"),
     }
+    run
+}
+
+/// Does all that comes after the manifest.
+fn go_on(
+    mut run: Verification,
+    repo: &Repository,
+    image: &StoredImage,
+    options: &VerifyOptions,
+) -> Result<Verification, Error> {
+    let digest = image.manifest().digest();
     let sources = match Sources::of(repo, image) {
         Ok(sources) if sources.is_empty() => {
             return Ok(run.failed("sources", SealError::NotSealed(digest.clone())));
@@ -242,6 +287,10 @@ pub fn verify(
         run => run,
     };
     run = match images(run, repo, image, &sources, algorithm)? {
+        run if run.failure.is_some() => return Ok(run),
+        run => run,
+    };
+    run = match streams(run, repo, image, &sources) {
         run if run.failure.is_some() => return Ok(run),
         run => run,
     };
@@ -291,7 +340,8 @@ fn documents(
     run
 }
 
-/// Builds the images from the layers, and checks them and the objects with the files' contents.
+/// Builds the images from the layers, and checks them, the ids that are recorded, and the objects with the files'
+/// contents.
 fn images(
     mut run: Verification,
     repo: &Repository,
@@ -301,14 +351,25 @@ fn images(
 ) -> Result<Verification, Error> {
     for (role, step) in [(Role::Merged, "merged image"), (Role::Boot, "boot image")] {
         let claims = claimed(sources, algorithm, role);
+        let recorded = recorded(image, role);
         if claims.is_empty() {
             run.step(step, Outcome::Skipped, "the seal does not have it");
-            continue;
+            if recorded.is_empty() {
+                continue;
+            }
         }
-        let mut tree = Tree::of(repo, image, role)?;
+        let failed = |run: Verification, error| Ok(run.failed(step, SealError::Build(role, Box::new(error))));
+        let mut tree = match Tree::of(repo, image, role) {
+            Ok(tree) => tree,
+            Err(error) => return failed(run, error),
+        };
+        let sealed = !claims.is_empty();
         for (source, claim) in claims {
             let format = claim.key.format.unwrap_or(FormatVersion::V1);
-            let actual = tree.id(repo, format, algorithm)?;
+            let actual = match tree.id(repo, format, algorithm) {
+                Ok(actual) => actual,
+                Err(error) => return failed(run, error),
+            };
             if actual != claim.digest {
                 let (expected, by) = (claim.digest, source.clone());
                 return Ok(run.failed(step, SealError::Digest { role, expected, actual, by }));
@@ -321,10 +382,41 @@ fn images(
         formats.push(FormatVersion::V1);
         let mut own = Vec::new();
         for format in formats {
-            let id = tree.id(repo, format, repo.algorithm())?;
+            let id = match tree.id(repo, format, repo.algorithm()) {
+                Ok(id) => id,
+                Err(error) => return failed(run, error),
+            };
             if !own.contains(&id) {
                 own.push(id);
             }
+        }
+        for (key, versions, id) in &recorded {
+            let mut given = Vec::new();
+            for format in *versions {
+                match tree.id(repo, *format, repo.algorithm()) {
+                    Ok(id) => given.push(id),
+                    Err(error) => return failed(run, error),
+                }
+            }
+            if !given.contains(id) {
+                let (key, recorded) = (key.clone(), *id);
+                let actual = given.first().copied().unwrap_or(recorded);
+                return Ok(run.failed("recorded images", SealError::Recorded { key, recorded, actual }));
+            }
+            if !own.contains(id) {
+                own.push(*id);
+            }
+        }
+        match recorded.len() {
+            0 => run.step("recorded images", Outcome::Skipped, "none is recorded"),
+            all => run.step(
+                "recorded images",
+                Outcome::Passed,
+                format!("{} as the layers give", count(all, "image")),
+            ),
+        }
+        if !sealed {
+            continue;
         }
         let stored: Vec<ObjectId> =
             own.iter().copied().filter(|id| repo.image_entry(id).ok().flatten().is_some()).collect();
@@ -348,6 +440,36 @@ fn images(
     Ok(run)
 }
 
+/// Returns the images that the config's stream records for a role: key, formats it may have, id.
+fn recorded(image: &StoredImage, role: Role) -> Vec<(String, &'static [FormatVersion], ObjectId)> {
+    let fits = |(key, id): &(String, ObjectId)| {
+        let parsed = parse_image_key(key)?;
+        // Variants of other modes are mounted by their id only.
+        let wanted = parsed.bootable == (role == Role::Boot) && parsed.xattrs == XattrMode::default();
+        wanted.then(|| (key.clone(), parsed.versions, *id))
+    };
+    image.config().refs().iter().filter_map(fits).collect()
+}
+
+/// Checks the streams that name documents, layers and images: where there is no fs-verity nobody else does.
+fn streams(mut run: Verification, repo: &Repository, image: &StoredImage, sources: &Sources) -> Verification {
+    let mut all = vec![*image.manifest_stream(), *image.config().stream()];
+    match image.config().layers() {
+        Ok(layers) => all.extend(layers.into_iter().map(|(_, id)| id)),
+        Err(error) => return run.failed("streams", SealError::Document(Role::Config, Box::new(error))),
+    }
+    all.extend(&sources.streams);
+    all.sort();
+    all.dedup();
+    for id in &all {
+        if let Err(error) = repo.check_object(id) {
+            return run.failed("streams", SealError::Stream(*id, Box::new(error)));
+        }
+    }
+    run.step("streams", Outcome::Passed, format!("{} as they must be", count(all.len(), "stream")));
+    run
+}
+
 /// Finds out why the digests are believed.
 fn trust(
     mut run: Verification,
@@ -359,6 +481,13 @@ fn trust(
         let merged = |(_, claim): &(&ClaimSource, &Claim)| claim.key.role == Role::Merged;
         sources.claims(algorithm).filter(merged).any(|(by, _)| by == source)
     };
+    for artifact in &options.artifacts {
+        if !has_merged(&ClaimSource::Artifact(artifact.clone())) {
+            let (artifact, image) = (artifact.clone(), run.manifest.clone());
+            return run.failed("trusted artifact", SealError::NotVouching { artifact, image });
+        }
+        run.step("trusted artifact", Outcome::Passed, artifact.to_string());
+    }
     #[cfg(feature = "signatures")]
     if !options.certificates.is_empty() {
         return match signed(sources, algorithm, options) {
@@ -381,73 +510,12 @@ fn trust(
     let signed = sources.claims(algorithm).any(|(_, claim)| claim.signature.is_some());
     let why = if signed { "no certificate was given to check them by" } else { "nothing is signed" };
     run.step("signatures", Outcome::Skipped, why);
-    let artifact =
-        options.artifacts.iter().find(|digest| has_merged(&ClaimSource::Artifact((*digest).clone())));
     run.trust = if options.manifest.is_some() && has_merged(&ClaimSource::Inline) {
         Trust::Manifest
-    } else if let Some(digest) = artifact {
+    } else if let Some(digest) = options.artifacts.first() {
         Trust::Artifact(digest.clone())
     } else {
         Trust::None
     };
     run
-}
-
-/// Looks for a source all of whose digests are signed by certificates that count; the error is the first one's.
-#[cfg(feature = "signatures")]
-fn signed(sources: &Sources, algorithm: Algorithm, options: &VerifyOptions) -> Result<Trust, SealError> {
-    let mut first = None;
-    for claims in &sources.all {
-        let signed =
-            claims.all.iter().any(|claim| claim.key.algorithm == algorithm && claim.signature.is_some());
-        if !signed {
-            continue;
-        }
-        match signers_of(claims, algorithm, options) {
-            Ok(signers) => return Ok(Trust::Signed { by: claims.source.clone(), signers }),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    first.map_or(Ok(Trust::None), Err)
-}
-
-/// Checks every signature of a source; of an artifact the manifest's digest must be signed, too.
-#[cfg(feature = "signatures")]
-fn signers_of(
-    claims: &Claims,
-    algorithm: Algorithm,
-    options: &VerifyOptions,
-) -> Result<Vec<String>, SealError> {
-    use crate::signature::{formatted, signers};
-
-    let by = || claims.source.clone();
-    let needed: &[Role] = match claims.source {
-        ClaimSource::Inline => &[Role::Config, Role::Merged],
-        ClaimSource::Artifact(_) => &[Role::Manifest, Role::Config, Role::Merged],
-    };
-    for role in needed {
-        if claims.find(*role, Some(algorithm)).is_none() {
-            return Err(SealError::Unsigned { role: *role, by: by() });
-        }
-    }
-    let mut names: Vec<String> = Vec::new();
-    for claim in claims.all.iter().filter(|claim| claim.key.algorithm == algorithm) {
-        let role = claim.key.role;
-        let Some(signature) = &claim.signature else {
-            return Err(SealError::Unsigned { role, by: by() });
-        };
-        let found = signers(signature, &formatted(&claim.digest), &options.certificates)
-            .map_err(|source| SealError::Signature { role, by: by(), source })?;
-        for certificate in found {
-            let subject = certificate.subject();
-            if !certificate.is_valid_at(options.at) {
-                return Err(SealError::Expired { role, by: by(), subject });
-            }
-            let name = format!("{subject} ({})", certificate.fingerprint());
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    Ok(names)
 }

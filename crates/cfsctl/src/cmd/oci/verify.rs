@@ -7,12 +7,12 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     digest::ManifestDigest,
-    find::{Name, parse_digest},
+    find::{self, Name, parse_digest},
     trust::{self, Outcome, Record, StepReport, Trust, Verification, VerifyOptions},
 };
 use serde::Serialize;
 
-use super::{seal, sign};
+use super::sign;
 use crate::{app::App, ui};
 
 /// Verify an image's seal
@@ -73,13 +73,16 @@ impl Verify {
             certificates.extend(sign::certificates(path)?);
         }
         let repo = app.repository()?;
-        let image = seal::container(&repo, &self.image)?;
+        let manifest = find::manifest(&repo, &self.image)?;
         let options = VerifyOptions::new(SystemTime::now())
             .manifest(self.expected_digest.clone())
             .artifacts(self.trusted_artifact.clone())
             .certificates(certificates);
         let context = || format!("verify {}", self.image);
-        let found = trust::verify(&repo, &image, &options).with_context(context)?;
+        let found = match trust::verify_manifest(&repo, &manifest, &options) {
+            Err(error @ composefs_oci::Error::NotFound(_)) => return Err(error.into()),
+            found => found.with_context(context)?,
+        };
         let recorded = if self.no_record { false } else { record(app, repo, &found) };
         if self.json {
             print_json(&found, recorded)?;
