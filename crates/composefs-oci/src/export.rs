@@ -9,7 +9,9 @@
 //!
 //! The repository's shared lock is held as long as its [`StoredSource`] lives.
 
+mod artifact;
 mod blocks;
+mod kept;
 mod manifest;
 pub mod known;
 mod options;
@@ -30,6 +32,7 @@ use crate::{
     transport::{Artifacts, Sink},
 };
 
+pub use kept::KeptSource;
 pub use options::{ExportOptions, Packing, PackingError};
 pub use source::{ExportedImage, ExportedLayer, Form, StoredSource};
 

@@ -33,6 +33,7 @@ mod oci_bundle;
 mod oci_cat;
 mod oci_compute_id;
 mod oci_copy;
+mod oci_copy_from;
 mod oci_create_image;
 mod oci_diff;
 mod oci_dump;

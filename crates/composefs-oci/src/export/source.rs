@@ -28,16 +28,12 @@ use crate::{
         media_type::{self, Compression},
         platform::Platform,
     },
-    stored::{StoredImage, indexes::StoredIndex, layer::LayerReader, referrers},
-    transport::{
-        Chosen, Document, Root, Source,
-        artifacts::{descriptor_of, kind_of},
-        digest_of,
-    },
+    stored::{StoredImage, indexes::StoredIndex, layer::LayerReader},
+    transport::{Chosen, Document, Root, Source, digest_of},
 };
 
 use super::{
-    ExportOptions,
+    ExportOptions, artifact,
     known::{self, Known},
     manifest::{NewChild, NewLayer, with_children, with_layers},
     options::Setting,
@@ -440,21 +436,6 @@ fn not_here(manifest: &Manifest, layer: &Digest) -> Error {
     }
 }
 
-impl StoredSource<'_> {
-    /// Opens a blob that the image itself does not have.
-    fn of_artifact(&self, digest: Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let config = self.repo.stream_entry(&ident::config(&ConfigDigest::new(digest.clone()))?)?;
-        let stream = match config {
-            Some(config) => Some(config),
-            None => self.repo.stream_entry(&ident::layer(&DiffId::new(digest.clone()))?)?,
-        };
-        match stream {
-            Some(stream) => Ok(Box::new(LayerReader::open(&self.repo, &stream)?)),
-            None => Err(Error::BlobMissing { digest, place: self.describe() }),
-        }
-    }
-}
-
 impl Source for StoredSource<'_> {
     fn describe(&self) -> String {
         format!("{} of the repository", self.name)
@@ -468,9 +449,7 @@ impl Source for StoredSource<'_> {
         match self.documents.get(&digest_of(descriptor)?) {
             Some(bytes) => Ok(bytes.clone()),
             None if media_type::is_manifest(descriptor.media_type().as_ref()) => {
-                // Of an artifact.
-                let digest = ManifestDigest::new(digest_of(descriptor)?);
-                Ok(StoredImage::open(&self.repo, &digest)?.manifest().bytes().to_vec())
+                artifact::document(&self.repo, digest_of(descriptor)?)
             }
             None => crate::transport::read_document(descriptor, max, |descriptor| self.blob(descriptor)),
         }
@@ -483,27 +462,14 @@ impl Source for StoredSource<'_> {
     }
 
     fn artifacts_of(&self, subject: &Digest, kind: Option<&str>) -> Result<Vec<Descriptor>, Error> {
-        let mut found = Vec::new();
-        for digest in referrers::list(&self.repo, &ManifestDigest::new(subject.clone()))? {
-            let artifact = StoredImage::open(&self.repo, &digest)?;
-            let own = kind_of(artifact.manifest());
-            let named = digest.as_str().parse::<oci_spec::image::Digest>();
-            if let Ok(named) = named
-                && kind.is_none_or(|wanted| wanted == own)
-            {
-                let bytes = artifact.manifest().bytes();
-                let media_type =
-                    media_type::of_document(None, bytes).map_err(|source| Error::model(&digest, source))?;
-                let entry = Descriptor::new(media_type.as_str().into(), bytes.len() as u64, named);
-                found.push(descriptor_of(&entry, &own));
-            }
-        }
-        Ok(found)
+        artifact::list(&self.repo, subject, kind)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = digest_of(descriptor)?;
-        let Some(blob) = self.blobs.get(&digest) else { return self.of_artifact(digest) };
+        let Some(blob) = self.blobs.get(&digest) else {
+            return artifact::blob(&self.repo, digest, &self.describe());
+        };
         Ok(match blob {
             Blob::Bytes(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
             Blob::Stream(id) => Box::new(LayerReader::open(&self.repo, id)?),

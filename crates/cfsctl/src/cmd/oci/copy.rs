@@ -1,5 +1,7 @@
 //! `cfsctl oci copy`
 
+mod between;
+
 use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
@@ -32,13 +34,19 @@ use crate::{
 /// SOURCE is whatever `oci pull` takes. DESTINATION is docker://NAME[:TAG] in a registry, oci:DIRECTORY[:TAG],
 /// oci-archive:FILE[:TAG] or dir:DIRECTORY.
 ///
+/// With --from it is copied from another composefs repository into this one. Files of 64 KiB and more share their blocks
+/// with those there, where the file system can do that.
+///
 /// Example: cfsctl oci copy --all docker://docker.io/library/debian:12 oci:/srv/layouts/debian:12
 #[derive(Debug, Args)]
 pub(crate) struct Copy {
-    /// Where the image is
+    /// Where the image is; with --from a tag there, or @ and a manifest's digest
     source: String,
     /// Where it shall be
-    destination: String,
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    destination: Option<String>,
+    #[command(flatten)]
+    between: between::Between,
     /// The platform to take of several, OS/ARCH or OS/ARCH/VARIANT; default: this machine's
     #[arg(long, value_name = "PLATFORM", conflicts_with = "all")]
     platform: Option<Platform>,
@@ -92,10 +100,14 @@ struct Blobs {
 
 impl Copy {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        if let Some(from) = &self.between.from {
+            return self.between.run(app, &self.source, from, self.artifacts.which(), self.json);
+        }
+        let place = self.destination.clone().unwrap_or_default();
         let source: Reference = self.source.parse()?;
-        let destination: Reference = self.destination.parse()?;
+        let destination: Reference = place.parse()?;
         let observer: Arc<dyn Observer> = app.observer().into();
-        let context = || format!("copy {} to {}", self.source, self.destination);
+        let context = || format!("copy {} to {place}", self.source);
         let from = self.side(&self.src_creds, self.src_tls_verify).source_options(&observer)?;
         let from = self.policy.over(from).with_context(context)?;
         let to = self.side(&self.dest_creds, self.dest_tls_verify).source_options(&observer)?;
