@@ -12,5 +12,5 @@ pub mod record;
 #[cfg(feature = "signatures")]
 mod signers;
 
-pub use record::{Record, demand};
+pub use record::{Record, Settled, demand};
 pub use verify::{Outcome, StepReport, Trust, Verification, VerifyOptions, verify, verify_manifest};

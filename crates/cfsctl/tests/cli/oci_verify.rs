@@ -290,6 +290,44 @@ fn a_mount_can_demand_a_verified_image() {
     assert_snapshot!(session.text());
 }
 
+/// What a note says is kept against runs that ask less, and not against what refutes it.
+#[test]
+fn a_note_stays_while_it_is_true() {
+    let session = with(&["image", "meta-sha256"]);
+    session.sandbox.write("mnt/below", "");
+    let other = project("tests/vectors/repo/seal/stranger.cert.pem").display().to_string();
+    let trusted = || {
+        let talk = session.run(["oci", "mount", "--require-seal", "image", "mnt"]).talk();
+        !talk.contains("has not been verified") && !talk.contains("was verified without")
+    };
+    let _ = verify(&session, &["image"]).success();
+    assert!(!trusted());
+    let _ = verify(&session, &["image", "--cert", CERT]).success();
+    assert!(trusted());
+    let plain = verify(&session, &["image"]).success();
+    assert!(
+        plain.text().contains("the note of an earlier verification stays: signed by composefs"),
+        "{plain}"
+    );
+    assert!(trusted());
+    fails_at(&verify(&session, &["image", "--cert", &other]), "signatures", "not among the certificates");
+    let gone = format!("sha256:{}", "0".repeat(64));
+    fails_at(&verify(&session, &["image", "--trusted-artifact", &gone]), "trusted artifact", "vouch");
+    fails_at(&verify(&session, &["image", "--expected-digest", &gone]), "manifest", "is trusted");
+    assert!(trusted());
+    // Whoever takes a certificate back says so.
+    assert_eq!(verify(&session, &["image", "--forget", "--cert", &other]).code(), 1);
+    assert!(!trusted());
+    // The artifact it stands on goes.
+    let _ = verify(&session, &["image", "--cert", CERT]).success();
+    pull(&session, "meta-digests-only");
+    let _ = session.run(["oci", "untag", "meta-sha256"]).success();
+    fs::remove_dir_all(session.sandbox.repo().join("streams/refs/oci-referrers")).unwrap();
+    pull(&session, "meta-digests-only");
+    let _ = verify(&session, &["image"]);
+    assert!(!trusted());
+}
+
 #[test]
 fn a_record_of_another_image_does_not_help() {
     let session = with(&["image", "meta-sha256"]);

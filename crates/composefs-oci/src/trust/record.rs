@@ -63,6 +63,18 @@ pub struct Digest {
     pub source: String,
 }
 
+/// What became of the note of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// The new result is noted.
+    Noted,
+    /// The earlier note, which says more, stays.
+    Kept(Record),
+    /// There is none any more.
+    Forgotten,
+}
+
 fn place(source: &ClaimSource) -> String {
     match source {
         ClaimSource::Inline => "inline".to_owned(),
@@ -74,7 +86,12 @@ impl Record {
     /// Makes the record of a verification; `None` of one that failed.
     #[must_use]
     pub fn of(verification: &Verification) -> Option<Self> {
-        let algorithm = verification.algorithm.filter(|_| verification.failure.is_none())?;
+        Self::of_digests(verification).filter(|_| verification.failure.is_none())
+    }
+
+    /// Makes the record of the digests that were right, whether anything failed after them or not.
+    fn of_digests(verification: &Verification) -> Option<Self> {
+        let algorithm = verification.algorithm?;
         let first = verification.verified.first().map(|first| place(&first.source)).unwrap_or_default();
         let (source, signers) = match &verification.trust {
             Trust::Signed { by, signers } => (place(by), signers.clone()),
@@ -102,6 +119,61 @@ impl Record {
             images: hex(&verification.images),
             boot_images: hex(&verification.boot_images),
         })
+    }
+
+    /// Settles what is noted of an image after a verification: notes the new result, keeps the old note, or removes it.
+    ///
+    /// The old note is kept if the digests, images and the source it stands on are what they were, and the new
+    /// verification was merely asked to trust less, or other certificates. Digests that differ, damage, sources that
+    /// contradict, and a certificate of the note that has expired, remove it.
+    ///
+    /// # Errors
+    /// What reading, writing and removing give.
+    pub fn settle(repo: Repository, found: &Verification) -> Result<Settled, Error> {
+        let old = match Self::read(&repo, &found.manifest) {
+            // One that is damaged is as good as none.
+            Err(Error::Seal(_)) => None,
+            old => old?,
+        };
+        if let Some(old) = old.filter(|old| old.outlives(found)) {
+            return Ok(Settled::Kept(old));
+        }
+        match Self::of(found) {
+            Some(new) => new.store(&repo.into_writer()?).map(|()| Settled::Noted),
+            None => Self::forget(&repo, &found.manifest).map(|_| Settled::Forgotten),
+        }
+    }
+
+    /// Tells whether this note, made earlier, says more than a verification, and is not refuted by it.
+    fn outlives(&self, found: &Verification) -> bool {
+        let rank = |trust: &str| match trust {
+            "signed" => 2,
+            "manifest" | "artifact" => 1,
+            _ => 0,
+        };
+        if rank(&self.trust) <= rank(found.trust.name()) {
+            return false;
+        }
+        match &found.failure {
+            // Another manifest was asked for; of this one nothing was looked at.
+            Some(SealError::OtherManifest { .. }) => return true,
+            Some(SealError::NotSigned | SealError::NotVouching { .. }) | None => {}
+            #[cfg(feature = "signatures")]
+            Some(SealError::Unsigned { .. } | SealError::Signature { .. }) => {}
+            #[cfg(feature = "signatures")]
+            Some(SealError::Expired { subject, .. }) => {
+                let named = format!("{subject} (");
+                if self.signers.iter().any(|signer| signer.starts_with(&named)) {
+                    return false;
+                }
+            }
+            Some(_) => return false,
+        }
+        let Some(new) = Self::of_digests(found) else { return false };
+        self.algorithm == new.algorithm
+            && self.images == new.images
+            && self.boot_images == new.boot_images
+            && found.sources.iter().any(|source| place(source) == self.source)
     }
 
     /// Notes it beside the image, in the place of what was noted before.

@@ -30,6 +30,8 @@ pub(super) fn signed(
         }
         match signers_of(claims, algorithm, options) {
             Ok(signers) => return Ok(Trust::Signed { by: claims.source.clone(), signers }),
+            // That a certificate has expired outweighs that another is not known.
+            Err(error @ SealError::Expired { .. }) => first = Some(error),
             Err(error) => first = first.or(Some(error)),
         }
     }

@@ -155,6 +155,8 @@ pub struct Verification {
     pub manifest: ManifestDigest,
     /// The algorithm of the digests that count, once it is chosen.
     pub algorithm: Option<Algorithm>,
+    /// Who says something about the image, once they are found.
+    pub sources: Vec<ClaimSource>,
     /// The steps that were taken.
     pub steps: Vec<StepReport>,
     /// The digests that are right.
@@ -234,6 +236,7 @@ fn begin(digest: &ManifestDigest, options: &VerifyOptions) -> Verification {
     let mut run = Verification {
         manifest: digest.clone(),
         algorithm: None,
+        sources: Vec::new(),
         steps: Vec::new(),
         verified: Vec::new(),
         images: Vec::new(),
@@ -268,6 +271,7 @@ fn go_on(
         Err(Error::Seal(error)) => return Ok(run.failed("sources", error)),
         Err(error) => return Err(error),
     };
+    run.sources = sources.all.iter().map(|claims| claims.source.clone()).collect();
     let names: Vec<String> = sources.all.iter().map(|claims| claims.source.to_string()).collect();
     run.step("sources", Outcome::Passed, names.join(", "));
     let algorithm = match sources.choose(repo.algorithm()) {

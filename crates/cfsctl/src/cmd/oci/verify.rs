@@ -8,7 +8,7 @@ use clap_complete::ArgValueCompleter;
 use composefs_oci::{
     digest::ManifestDigest,
     find::{self, Name, parse_digest},
-    trust::{self, Outcome, Record, StepReport, Trust, Verification, VerifyOptions},
+    trust::{self, Outcome, Record, Settled, StepReport, Trust, Verification, VerifyOptions},
 };
 use serde::Serialize;
 
@@ -24,7 +24,9 @@ use crate::{app::App, ui};
 /// checked, which anybody may have written: unless they stand in a manifest that --expected-digest says is trusted, `oci
 /// mount --require-seal` does not take that.
 ///
-/// What was established is noted beside the image, and a verification that fails removes an older note.
+/// What was established is noted beside the image. A note that says more stays while all it depends on is as it was; a
+/// verification that finds anything changed or damaged, or a certificate of the note expired, removes it. With --forget
+/// it goes first, whatever is found.
 ///
 /// Example: cfsctl oci verify web --cert release.pem
 #[derive(Debug, Args)]
@@ -41,6 +43,9 @@ pub(crate) struct Verify {
     /// The digest of an artifact that is trusted though it is not signed (can be repeated)
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     trusted_artifact: Vec<ManifestDigest>,
+    /// Remove the note of earlier verifications first
+    #[arg(long)]
+    forget: bool,
     /// Leave no note of the result
     #[arg(long)]
     no_record: bool,
@@ -74,6 +79,9 @@ impl Verify {
         }
         let repo = app.repository()?;
         let manifest = find::manifest(&repo, &self.image)?;
+        if self.forget {
+            Record::forget(&repo, &manifest)?;
+        }
         let options = VerifyOptions::new(SystemTime::now())
             .manifest(self.expected_digest.clone())
             .artifacts(self.trusted_artifact.clone())
@@ -83,11 +91,16 @@ impl Verify {
             Err(error @ composefs_oci::Error::NotFound(_)) => return Err(error.into()),
             found => found.with_context(context)?,
         };
-        let recorded = if self.no_record { false } else { record(app, repo, &found) };
+        let settled = if self.no_record { None } else { record(app, repo, &found) };
         if self.json {
-            print_json(&found, recorded)?;
+            print_json(&found, settled == Some(Settled::Noted))?;
         } else {
             print(&found)?;
+            if let Some(Settled::Kept(old)) = settled {
+                let by = if old.signers.is_empty() { "" } else { " by " };
+                let (trust, signers) = (old.trust, old.signers.join(" and "));
+                writeln!(ui::out(), "the note of an earlier verification stays: {trust}{by}{signers}")?;
+            }
         }
         match found.failure {
             Some(error) => Err(anyhow::Error::from(composefs_oci::Error::from(error)).context(context())),
@@ -96,21 +109,15 @@ impl Verify {
     }
 }
 
-/// Notes the result; where nothing can be written, says so.
-fn record(app: &App, repo: composefs::repo::Repository, found: &Verification) -> bool {
-    let noted = match Record::of(found) {
-        Some(record) => repo.into_writer().map_err(Into::into).and_then(|writer| record.store(&writer)),
-        None => Record::forget(&repo, &found.manifest).map(|_| ()),
-    };
-    match noted {
-        Ok(()) => found.failure.is_none(),
-        Err(error) => {
-            if !app.global.quiet {
-                crate::ui::say!("warning: the result is not noted: {error}");
-            }
-            false
-        }
+/// Notes the result, and tells what became of the note; where nothing can be written, says so.
+fn record(app: &App, repo: composefs::repo::Repository, found: &Verification) -> Option<Settled> {
+    let settled = Record::settle(repo, found);
+    if let Err(error) = &settled
+        && !app.global.quiet
+    {
+        crate::ui::say!("warning: the result is not noted: {error}");
     }
+    settled.ok()
 }
 
 fn signers(trust: &Trust) -> &[String] {
