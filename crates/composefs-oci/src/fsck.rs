@@ -23,6 +23,7 @@ use composefs::{
 };
 
 use crate::{
+    digest::ManifestDigest,
     error::Error,
     ident,
     stored::check::{Checked, Fault, Readable, Report, Subject, beside, check_tag, named, tags},
@@ -126,7 +127,23 @@ fn check_images(
             (*stream, images::check(repo, image, &work.options.cancel))
         })?;
     let found: BTreeMap<ObjectId, Vec<Fault>> = found.into_values().collect();
+    let mut manifests: BTreeMap<&ManifestDigest, &Readable> = BTreeMap::new();
+    let says = |image: &&Readable| image.inline.as_ref().map_or(true, |claims| !claims.all.is_empty());
+    for image in checked.values().filter_map(|one| one.image.as_ref()).filter(says) {
+        manifests.entry(&image.manifest).or_insert(image);
+    }
+    let list: Vec<&Readable> = manifests.into_values().collect();
+    let sealed = if list.is_empty() {
+        BTreeMap::new()
+    } else {
+        work.each("seals of tags", work.options.threads.min(TREES_MAX), &list, |image| {
+            (image.manifest.clone(), images::check_inline(repo, image, &work.options.cancel))
+        })?
+    };
+    let sealed: BTreeMap<ManifestDigest, Vec<Fault>> = sealed.into_values().collect();
     for one in checked.values_mut() {
+        let manifest = one.image.as_ref().map(|image| &image.manifest);
+        one.faults.extend(manifest.and_then(|digest| sealed.get(digest)).into_iter().flatten().cloned());
         let stream = one.image.as_ref().map(|image| image.config_stream);
         one.faults.extend(stream.and_then(|stream| found.get(&stream)).into_iter().flatten().cloned());
     }

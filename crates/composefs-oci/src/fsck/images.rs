@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use composefs::{
-    digest::ObjectId,
+    digest::{ObjectId, object_id_of},
     erofs::FormatVersion,
     filetree::{FileTree, XattrMode},
     progress::Cancel,
@@ -19,8 +19,11 @@ use crate::{
         Rules,
         image::{RootfsOptions, image_id, tree},
     },
-    seal::LABEL,
-    stored::check::{Fault, Readable, Reason, named},
+    seal::{LABEL, annotation::Role, digests::Tree},
+    stored::{
+        StoredImage,
+        check::{Fault, Readable, Reason, named},
+    },
 };
 
 /// The formats that a seal may be of, today's default first.
@@ -31,6 +34,45 @@ struct Recorded<'a> {
     key: &'a str,
     parsed: ImageKey,
     id: ObjectId,
+}
+
+/// Compares the seal in an image's manifest with config and layers.
+pub(super) fn check_inline(repo: &Repository, image: &Readable, cancel: &Cancel) -> Vec<Fault> {
+    let claims = match &image.inline {
+        Ok(claims) => &claims.all,
+        Err(detail) => return vec![Fault::SealUnusable(detail.clone())],
+    };
+    let mut faults = Vec::new();
+    let mut tree: Option<(Role, Tree)> = None;
+    for claim in claims {
+        if cancel.is_cancelled() {
+            return faults;
+        }
+        let role = claim.key.role;
+        let format = claim.key.format.unwrap_or(FormatVersion::V1);
+        let mut computed = || match role {
+            Role::Merged | Role::Boot => {
+                let (_, tree) = match &mut tree {
+                    Some(made) if made.0 == role => made,
+                    other => {
+                        let stored = StoredImage::open(repo, &image.manifest)?;
+                        other.insert((role, Tree::of(repo, &stored, role)?))
+                    }
+                };
+                tree.id(repo, format, claim.key.algorithm)
+            }
+            _ => Ok(object_id_of(claim.key.algorithm, image.config.bytes())),
+        };
+        match computed() {
+            Ok(actual) if actual == claim.digest => {}
+            Ok(actual) => {
+                faults.push(Fault::SealDigestMismatch { role, expected: claim.digest, actual });
+            }
+            // What cannot be built has findings of its own, about what is missing or damaged.
+            Err(_) => {}
+        }
+    }
+    faults
 }
 
 /// Computes the images of a config anew.

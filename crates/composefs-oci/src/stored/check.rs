@@ -15,10 +15,10 @@ use composefs::{
 };
 
 use crate::{
-    digest::{DiffId, Digest},
+    digest::{DiffId, Digest, ManifestDigest},
     ident,
     model::{CONFIG_MAX, Config, MANIFEST_MAX, Manifest},
-    seal::LABEL,
+    seal::{LABEL, claim::Claims},
 };
 
 /// What a check of all images found.
@@ -95,6 +95,9 @@ pub(crate) struct Checked {
 
 /// A container image whose documents could be read.
 pub(crate) struct Readable {
+    pub(crate) manifest: ManifestDigest,
+    /// What its manifest says of the image's digests, or why that cannot be used.
+    pub(crate) inline: Result<Claims, String>,
     pub(crate) config: Config,
     pub(crate) config_stream: ObjectId,
     pub(crate) config_refs: Vec<(String, ObjectId)>,
@@ -210,7 +213,9 @@ fn check_manifest(
         }
     }
     check_seal(repo, &config, faults);
-    Some(Readable { config, config_stream: stream, config_refs, manifest_refs: refs })
+    let inline = Claims::inline(manifest).map_err(|error| error.to_string());
+    let manifest = manifest.digest().clone();
+    Some(Readable { manifest, inline, config, config_stream: stream, config_refs, manifest_refs: refs })
 }
 
 fn check_artifact(

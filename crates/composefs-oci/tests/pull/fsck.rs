@@ -191,6 +191,24 @@ fn a_seal_of_another_image() {
 }
 
 #[test]
+fn a_seal_in_the_manifest_that_is_wrong() {
+    let key = "composefs.merged.erofs.v1.fsverity-sha256-12";
+    let right = Lab::new().pull_image("x", &image_of(1)).unwrap().images[0].1.to_hex();
+    let wrong = "0".repeat(64);
+    for (value, kind) in [
+        (wrong.as_str(), "seal-digest-mismatch"),
+        (&right.to_uppercase(), "seal-unusable"),
+        ("", "seal-unusable"),
+    ] {
+        let mut lab = Lab::new();
+        lab.pull_image("x", &image_of(1).manifest("annotations", json!({key: value}))).unwrap();
+        let found = only_deep(&lab);
+        assert_eq!(kinds(&found), [kind], "{found:?}");
+        assert_eq!((found[0].level, &found[0].remedy), (Level::Error, &Remedy::OtherImage));
+    }
+}
+
+#[test]
 fn indexes_beside_tags() {
     let mut lab = Lab::new();
     let pulled = lab.pull_image("x", &image_of(1)).unwrap();

@@ -5,7 +5,10 @@ use std::{fmt, path::Path};
 pub use composefs::repo::check::{Level, Reason};
 use composefs::{digest::ObjectId, repo::check};
 
-use crate::digest::{ConfigDigest, DiffId, Digest, ManifestDigest};
+use crate::{
+    digest::{ConfigDigest, DiffId, Digest, ManifestDigest},
+    seal::annotation::Role,
+};
 
 /// What a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +47,8 @@ pub enum Remedy {
         /// The tag.
         tag: String,
     },
+    /// Ask its maker for another image: the manifest came as it is, and a wrong seal in it is mended by no command.
+    OtherImage,
 }
 
 impl Remedy {
@@ -52,6 +57,7 @@ impl Remedy {
     pub fn command(&self, cfsctl: &[String], repository: &Path) -> Option<Vec<String>> {
         match self {
             Self::Repository(remedy) => remedy.command(cfsctl, repository),
+            Self::OtherImage => None,
             Self::Untag { tag } => {
                 // A tag may begin with a dash.
                 let arguments = ["oci", "untag", "--"].map(str::to_owned);
@@ -65,6 +71,9 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Repository(remedy) => remedy.fmt(f),
+            Self::OtherImage => f.write_str(
+                "pull an image whose maker sealed it right: its manifest came with a seal that is wrong",
+            ),
             Self::Untag { .. } => {
                 f.write_str("removes a tag that leads to no image, and what is kept with it")
             }
@@ -147,6 +156,17 @@ pub enum Fault {
         /// The id in the label.
         label: ObjectId,
         /// The id that the layers give, by today's rules.
+        actual: ObjectId,
+    },
+    /// The digests in the manifest that are its seal cannot be used.
+    SealUnusable(String),
+    /// A digest in the manifest that is its seal is not that of what is here.
+    SealDigestMismatch {
+        /// Of what.
+        role: Role,
+        /// What the manifest says.
+        expected: ObjectId,
+        /// What it is.
         actual: ObjectId,
     },
     /// An image that the config's stream names is not there, or has no entry.
@@ -237,6 +257,8 @@ impl Fault {
             Self::LayerRouteMismatch { .. } => "layer-route-mismatch",
             Self::SealImageMissing(..) => "seal-image-missing",
             Self::SealImageMismatch { .. } => "seal-image-mismatch",
+            Self::SealUnusable(_) => "seal-unusable",
+            Self::SealDigestMismatch { .. } => "seal-digest-mismatch",
             Self::ImageMissing { .. } => "image-missing",
             Self::ImageIdMismatch { .. } => "image-id-mismatch",
             Self::ImageCheckFailed { .. } => "image-check-failed",
@@ -301,6 +323,7 @@ impl Fault {
             (Self::InvalidRefName | Self::RefResolveFailed(_) | Self::OrphanIndex, Subject::Tag(tag)) => {
                 Remedy::Untag { tag: tag.clone() }
             }
+            (Self::SealUnusable(_) | Self::SealDigestMismatch { .. }, _) => Remedy::OtherImage,
             (Self::OrphanReferrer, _) => repository(check::Remedy::CollectGarbage),
             (Self::ReferrerMismatch { .. }, Subject::Referrer { path, .. }) => {
                 repository(check::Remedy::Remove { path: path.clone() })
@@ -366,6 +389,10 @@ impl fmt::Display for Finding {
             Fault::SealImageMissing(digest, detail) => write!(f, ": {digest}: {detail}"),
             Fault::SealImageMismatch { config, label, actual } => {
                 write!(f, ": {config}: sealed as {label}, the layers give {actual}")
+            }
+            Fault::SealUnusable(detail) => write!(f, ": {detail}"),
+            Fault::SealDigestMismatch { role, expected, actual } => {
+                write!(f, ": the manifest says the {role} digest is {expected}, and it is {actual}")
             }
             Fault::ImageMissing { key, id } => write!(f, ": {key}: image {id} is missing"),
             Fault::ImageIdMismatch { key, recorded, actual } => {
