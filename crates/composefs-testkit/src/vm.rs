@@ -144,6 +144,7 @@ impl Machine {
     /// # Panics
     /// When the machine cannot be started.
     #[track_caller]
+    #[allow(clippy::print_stderr)]
     pub fn run(self) -> Output {
         // One at a time, over all test programs: two emulated machines on two cores run into time limits.
         let lock = File::create(std::env::temp_dir().join("composefs-testkit-vm.lock")).unwrap();
