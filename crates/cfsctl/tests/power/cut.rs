@@ -33,7 +33,7 @@ fn cut_at_moments(kind: &str, options: &[&str], cuts: usize) {
         let (last, collect) = (u8::from(n == cuts), u8::from(n % 3 == 0));
         let machine = machine.disk(&disk).disk_speed(SPEED).seconds(900).script(&format!(
             "export POWER_KIND={kind} POWER_DONE={done} POWER_COLLECT={collect} POWER_LAST={last}\n\
-                power --ignored --exact guest::cut --nocapture"
+                power --ignored --exact guest::cut --nocapture --test-threads=2"
         ));
         // Each step in turn, each time elsewhere in it: spread by the golden ratio.
         let step = (n * 5 + 1) % steps;

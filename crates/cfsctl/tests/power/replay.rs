@@ -20,7 +20,7 @@ fn replayed(kind: &str, few: usize) {
             .seconds(if pieces > 1 { 3600 } else { 900 })
             .script(&format!(
                 "export POWER_KIND={kind} POWER_MOMENTS={moments} POWER_PIECE={piece}/{pieces}\n\
-                    power --ignored --exact guest::replay --nocapture"
+                    power --ignored --exact guest::replay --nocapture --test-threads=2"
             ))
             .run()
             .success();
