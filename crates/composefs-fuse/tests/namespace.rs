@@ -11,7 +11,7 @@ mod shown;
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,16 +36,9 @@ fn main() {
         if ranges && peers::program_or_skip("newuidmap").is_none() {
             continue;
         }
-        let directory = tempfile::tempdir().unwrap();
-        let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-        open(directory.path());
-        let program = directory.path().join("program");
-        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-        let work = directory.path().join("work");
-        fs::create_dir(&work).unwrap();
-        open(&work);
-        let Some(mut command) = users::command_or_skip(directory.path(), ranges, &program) else { return };
-        let status = command.env(DIRECTORY, &work).env(RANGES, ranges.to_string()).status().unwrap();
+        let room = users::Room::new();
+        let Some(mut command) = room.this_program_or_skip(ranges) else { return };
+        let status = command.env(DIRECTORY, room.work()).env(RANGES, ranges.to_string()).status().unwrap();
         assert!(status.success(), "with ranges: {ranges}");
     }
     println!("test namespace ... ok");

@@ -34,6 +34,7 @@ pub mod sealing;
 pub mod repair;
 pub mod copy;
 pub mod export;
+pub mod notes;
 
 pub mod v0_3;
 

@@ -115,12 +115,17 @@ pub fn seal(
     options: &SealOptions,
     observer: &dyn Observer,
 ) -> Result<Made, Error> {
+    store(writer, image, claims(writer, image, options)?, options, observer)
+}
+
+/// Computes what a seal in the place that is wished for has to say.
+fn claims(writer: &Writer, image: &StoredImage, options: &SealOptions) -> Result<Vec<Claim>, Error> {
     let algorithm = options.algorithm.unwrap_or_else(|| writer.algorithm());
     let mut claims = digests(writer, image, algorithm, options.boot)?;
     if options.place == Place::Inline {
         claims.retain(|claim| claim.key.role != crate::seal::annotation::Role::Manifest);
     }
-    store(writer, image, claims, options, observer)
+    Ok(claims)
 }
 
 /// Seals an image, and signs every digest with all keys.
@@ -135,16 +140,12 @@ pub fn sign(
     options: &SealOptions,
     observer: &dyn Observer,
 ) -> Result<Made, Error> {
-    let algorithm = options.algorithm.unwrap_or_else(|| writer.algorithm());
-    let mut claims = digests(writer, image, algorithm, options.boot)?;
-    if options.place == Place::Inline {
-        claims.retain(|claim| claim.key.role != crate::seal::annotation::Role::Manifest);
-    }
+    let mut claims = claims(writer, image, options)?;
     let pairs: Vec<(&SigningKey, &Certificate)> =
         signers.iter().map(|signer| (&signer.key, &signer.certificate)).collect();
     for claim in &mut claims {
         let message = signature::formatted(&claim.digest);
-        let sha512 = algorithm == Algorithm::Sha512;
+        let sha512 = claim.key.algorithm == Algorithm::Sha512;
         claim.signature = Some(signature::sign_all(&message, &pairs, sha512).map_err(Error::Sign)?);
     }
     store(writer, image, claims, options, observer)

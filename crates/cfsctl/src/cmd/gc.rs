@@ -9,13 +9,7 @@ use composefs::repo::{
     GcOptions, GcPlan, Limit, Wait,
     gc::{Dropped, Fit},
 };
-use composefs_oci::{
-    export::known,
-    stored::{
-        origins,
-        unused::{Named, least_recently_used},
-    },
-};
+use composefs_oci::stored::unused::{Named, least_recently_used};
 
 use crate::{
     app::App,
@@ -100,9 +94,7 @@ impl Gc {
             let wait =
                 self.timeout.map_or(Wait::Forever, |seconds| Wait::AtMost(Duration::from_secs(seconds)));
             let report = plan.apply(&repo.sweeper(wait)?, app.observer().as_ref())?;
-            origins::prune(&repo)?;
-            composefs_oci::trust::record::prune(&repo)?;
-            known::prune(&repo)?;
+            composefs_oci::notes::prune(&repo)?;
             (unreadable, fit) = (texts(&report.unreadable), report.fit);
             match self.json {
                 true => ui::json::print(&serde_json::json!({

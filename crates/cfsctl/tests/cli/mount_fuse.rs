@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Read as _,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -188,19 +187,15 @@ fn users_need_no_more_than_fuse() {
     if peers::program_or_skip("fusermount3").is_none() {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-    open(directory.path());
-    let work = directory.path().join("work");
-    fs::create_dir(&work).unwrap();
-    open(&work);
+    let room = users::Room::new();
+    let work = room.work();
     fs::copy(CFSCTL, work.join("cfsctl")).unwrap();
     composefs_testkit::sample::write(&work.join("sample"));
-    let Some(mut command) = users::command_or_skip(directory.path(), false, Path::new("sh")) else { return };
+    let Some(mut command) = room.program_or_skip(false, Path::new("sh")) else { return };
     let policy = work.join(".config/containers/policy.json");
     fs::create_dir_all(policy.parent().unwrap()).unwrap();
     fs::write(policy, r#"{"default":[{"type":"insecureAcceptAnything"}]}"#).unwrap();
-    let run = command.current_dir(&work).env("HOME", &work).args(["-c", AS_USER]).output().unwrap();
+    let run = command.current_dir(work).env("HOME", work).args(["-c", AS_USER]).output().unwrap();
     let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success() && said.ends_with("done\n"), "{said}{failed}");
 }

@@ -1,10 +1,6 @@
 //! As an ordinary user, by `fusermount3`. Run by root the test has itself run again by a user.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use composefs::{
     erofs::FormatVersion,
@@ -29,20 +25,12 @@ fn users_mount_by_fusermount() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return as_user(&PathBuf::from(directory));
     }
-    let directory = tempfile::tempdir().unwrap();
-    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
-    open(directory.path());
-    // Where it was built, others may not look.
-    let program = directory.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let work = directory.path().join("work");
-    fs::create_dir(&work).unwrap();
-    open(&work);
-    let Some(mut command) = users::command_or_skip(directory.path(), false, &program) else { return };
+    let room = users::Room::new();
+    let Some(mut command) = room.this_program_or_skip(false) else { return };
     let status = command
         .args(["--exact", "user::users_mount_by_fusermount", "--nocapture"])
-        .env(DIRECTORY, &work)
-        .env("TMPDIR", &work)
+        .env(DIRECTORY, room.work())
+        .env("TMPDIR", room.work())
         .status()
         .unwrap();
     assert!(status.success());

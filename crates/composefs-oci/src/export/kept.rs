@@ -14,7 +14,10 @@ use crate::{
     find::{self, Name},
     ident,
     model::{descriptor_digest, media_type, platform::Platform},
-    stored::{StoredImage, layer::LayerReader},
+    stored::{
+        StoredImage,
+        layer::{self, LayerReader},
+    },
     transport::{Chosen, Document, FileTaker, Root, Source, digest_of, read_document},
 };
 
@@ -100,12 +103,7 @@ impl Source for KeptSource {
 
     fn kept_as(&self, layer: &Descriptor) -> Result<Option<Descriptor>, Error> {
         let Some((diff_id, id)) = self.layers.get(&digest_of(layer)?) else { return Ok(None) };
-        let stream = self.repo.open_stream(id)?;
-        let size = match stream.stream_size() {
-            Some(size) => size,
-            // 0.3 does not say; then it must be counted.
-            None => self.repo.replay_stream(id, &stream, &mut io::sink())?.size,
-        };
+        let size = layer::size(&self.repo, id)?;
         let digest: oci_spec::image::Digest = diff_id
             .as_str()
             .parse()

@@ -85,17 +85,10 @@ pub(super) fn record(repo: &Repository, layer: &DiffId, setting: Setting, known:
 /// # Errors
 /// What listing and removing give.
 pub fn prune(repo: &Repository) -> Result<usize, Error> {
-    let mut pruned = 0;
-    for name in repo.notes(NOTES)? {
-        let here = match name.parse::<Digest>() {
-            Ok(digest) => repo.stream_entry(&ident::layer(&DiffId::new(digest))?)?.is_some(),
-            Err(_) => false,
-        };
-        if !here {
-            pruned += usize::from(repo.remove_note(NOTES, &name)?);
-        }
-    }
-    Ok(pruned)
+    repo.prune_notes(NOTES, |name| match name.parse::<Digest>() {
+        Ok(digest) => Ok(repo.stream_entry(&ident::layer(&DiffId::new(digest))?)?.is_some()),
+        Err(_) => Ok(false),
+    })
 }
 
 #[cfg(test)]

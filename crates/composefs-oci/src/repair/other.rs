@@ -1,6 +1,6 @@
 //! Another composefs repository as a medium: layers come out of it as the tars they were, whatever its algorithm.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use composefs::{digest::ObjectId, repo::Repository, splitstream::ContentType};
 use oci_spec::image::{Descriptor, MediaType};
@@ -10,7 +10,10 @@ use crate::{
     error::Error,
     ident,
     model::platform::Platform,
-    stored::{StoredConfig, StoredImage, layer::LayerReader},
+    stored::{
+        StoredConfig, StoredImage,
+        layer::{self, LayerReader},
+    },
     transport::{Chosen, Root, Source, digest_of},
 };
 
@@ -37,12 +40,7 @@ impl Other {
     /// shipped by its digest.
     pub(super) fn offer(&self, digest: &Digest) -> Option<Descriptor> {
         let id = self.stream(digest).ok().flatten()?;
-        let stream = self.0.open_stream(&id).ok()?;
-        let size = match stream.stream_size() {
-            Some(size) => size,
-            // 0.3 does not say; then it must be counted.
-            None => self.0.replay_stream(&id, &stream, &mut io::sink()).ok()?.size,
-        };
+        let size = layer::size(&self.0, &id).ok()?;
         let digest: oci_spec::image::Digest = digest.as_str().parse().ok()?;
         Some(Descriptor::new(MediaType::ImageLayer, size, digest))
     }

@@ -36,6 +36,18 @@ impl fmt::Debug for LayerReader<'_> {
     }
 }
 
+/// Returns how many bytes a stream has: what it says, or what is counted where it is 0.3's, which does not say.
+///
+/// # Errors
+/// What opening and reading the stream give.
+pub(crate) fn size(repo: &Repository, id: &ObjectId) -> Result<u64, Error> {
+    let stream = repo.open_stream(id)?;
+    match stream.stream_size() {
+        Some(size) => Ok(size),
+        None => Ok(repo.replay_stream(id, &stream, &mut io::sink())?.size),
+    }
+}
+
 impl<'a> LayerReader<'a> {
     /// Opens the stream of a layer, or of whatever else is one.
     ///

@@ -65,21 +65,11 @@ pub(crate) fn record(writer: &Writer, digest: &Digest, reference: &Reference) ->
 /// # Errors
 /// What listing and removing give.
 pub fn prune(repo: &Repository) -> Result<usize, Error> {
-    let mut pruned = 0;
-    for name in repo.notes(NOTES)? {
-        let here = match name.parse::<Digest>() {
-            Ok(digest) => {
-                let manifest = ident::manifest(&crate::digest::ManifestDigest::new(digest.clone()))?;
-                repo.stream_entry(&manifest)?.is_some()
-                    || repo.stream_entry(&ident::index(&digest)?)?.is_some()
-            }
-            Err(_) => false,
-        };
-        if !here {
-            pruned += usize::from(repo.remove_note(NOTES, &name)?);
-        }
-    }
-    Ok(pruned)
+    repo.prune_notes(NOTES, |name| {
+        let Ok(digest) = name.parse::<Digest>() else { return Ok(false) };
+        let manifest = ident::manifest(&crate::digest::ManifestDigest::new(digest.clone()))?;
+        Ok(repo.stream_entry(&manifest)?.is_some() || repo.stream_entry(&ident::index(&digest)?)?.is_some())
+    })
 }
 
 #[cfg(test)]

@@ -145,11 +145,7 @@ impl Source for Layout {
 
     fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
-        match select::root(&self.index, &Select::Tag(tag.to_owned()), &self.describe(), &read) {
-            Ok(root) => Ok(Some(root)),
-            Err(Error::NoSuchImage { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        select::tagged(&self.index, tag, &self.describe(), &read)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {

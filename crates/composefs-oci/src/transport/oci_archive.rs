@@ -13,7 +13,7 @@ use crate::{
     digest::Digest,
     error::{Error, Step},
     model::{MANIFEST_MAX, parse_index, platform::Platform},
-    reference::{InLayout, Reference, Select},
+    reference::{InLayout, Reference},
 };
 
 use super::{
@@ -86,11 +86,7 @@ impl Source for OciArchive {
 
     fn tagged(&self, tag: &str) -> Result<Option<Root>, Error> {
         let read = |descriptor: &Descriptor, max: u64| self.document(descriptor, max);
-        match select::root(&self.index, &Select::Tag(tag.to_owned()), &self.describe(), &read) {
-            Ok(root) => Ok(Some(root)),
-            Err(Error::NoSuchImage { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        select::tagged(&self.index, tag, &self.describe(), &read)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {

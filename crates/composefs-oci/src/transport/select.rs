@@ -198,6 +198,23 @@ pub fn root(index: &ImageIndex, select: &Select, name: &str, read: &ReadDocument
     Ok(Root { bytes: chosen.bytes, digest: chosen.digest, media_type: descriptor.media_type().to_string() })
 }
 
+/// Finds what a tag means in a layout's index; `None` if it means nothing or several things.
+///
+/// # Errors
+/// As [`root`].
+pub fn tagged(
+    index: &ImageIndex,
+    tag: &str,
+    name: &str,
+    read: &ReadDocument<'_>,
+) -> Result<Option<Root>, Error> {
+    match root(index, &Select::Tag(tag.to_owned()), name, read) {
+        Ok(root) => Ok(Some(root)),
+        Err(Error::NoSuchImage { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns the entries that `select` means; one manifest under several names is one entry.
 fn selected<'a>(index: &'a ImageIndex, select: &Select) -> Vec<&'a Descriptor> {
     let all = index.manifests();

@@ -238,15 +238,8 @@ pub fn demand(
 /// # Errors
 /// What listing and removing give.
 pub fn prune(repo: &Repository) -> Result<usize, Error> {
-    let mut pruned = 0;
-    for name in repo.notes(NOTES)? {
-        let here = match name.parse::<ManifestDigest>() {
-            Ok(digest) => repo.stream_entry(&ident::manifest(&digest)?)?.is_some(),
-            Err(_) => false,
-        };
-        if !here {
-            pruned += usize::from(repo.remove_note(NOTES, &name)?);
-        }
-    }
-    Ok(pruned)
+    repo.prune_notes(NOTES, |name| match name.parse::<ManifestDigest>() {
+        Ok(digest) => Ok(repo.stream_entry(&ident::manifest(&digest)?)?.is_some()),
+        Err(_) => Ok(false),
+    })
 }

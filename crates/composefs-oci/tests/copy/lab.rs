@@ -3,23 +3,21 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use composefs_oci::{
     Error,
     copy::{Copied, CopyOptions, Which, copy},
     reference::Reference,
-    transport::{
-        self, SinkOptions, SourceOptions,
-        registry::{RegistryOptions, retry::RetryOptions},
-    },
+    transport::{self, SinkOptions, SourceOptions, registry::RegistryOptions},
 };
 use composefs_testkit::images::{Compression, Descriptor, Image, Layout};
 use tempfile::TempDir;
 
 #[path = "../lab/heard.rs"]
 mod heard;
+#[path = "../lab/plain_http.rs"]
+mod plain_http;
 
 pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
 pub(crate) use heard::Heard;
@@ -36,7 +34,7 @@ impl Lab {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let layout = Layout::create(dir.path().join("from"));
-        Self { dir, layout, registry: registry(), heard: Heard::default() }
+        Self { dir, layout, registry: plain_http::options(), heard: Heard::default() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -75,13 +73,6 @@ impl Lab {
 }
 
 /// Tries again at once, and takes plain HTTP.
-pub(crate) fn registry() -> RegistryOptions {
-    let moment = Duration::from_millis(1);
-    RegistryOptions::default()
-        .retries(RetryOptions::default().pauses(moment, moment).longest_asked(moment))
-        .tls_verify(Some(false))
-}
-
 pub(crate) fn amd64() -> CopyOptions {
     CopyOptions::default().which(Which::One("linux/amd64".parse().unwrap()))
 }

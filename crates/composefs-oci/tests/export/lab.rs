@@ -1,9 +1,6 @@
 //! A layout to pull from, a repository, and places to push to.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use composefs::{
     digest::Algorithm,
@@ -16,10 +13,7 @@ use composefs_oci::{
     find::Name,
     pull::{Platforms, PullOptions, Pulled, pull},
     reference::Reference,
-    transport::{
-        self, SinkOptions, SourceOptions,
-        registry::{RegistryOptions, retry::RetryOptions},
-    },
+    transport::{self, SinkOptions, SourceOptions, registry::RegistryOptions},
 };
 use composefs_testkit::images::{Compression, Image, Layer, Layout};
 use rustix::fs::CWD;
@@ -28,6 +22,8 @@ use tempfile::TempDir;
 
 #[path = "../lab/heard.rs"]
 mod heard;
+#[path = "../lab/plain_http.rs"]
+mod plain_http;
 
 pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
 pub(crate) use heard::Heard;
@@ -45,11 +41,7 @@ impl Lab {
         let dir = TempDir::new().unwrap();
         let writer = repository(&dir.path().join("repo"));
         let layout = Layout::create(dir.path().join("from"));
-        let moment = Duration::from_millis(1);
-        let registry = RegistryOptions::default()
-            .retries(RetryOptions::default().pauses(moment, moment).longest_asked(moment))
-            .tls_verify(Some(false));
-        Self { dir, layout, writer, registry, heard: Heard::default() }
+        Self { dir, layout, writer, registry: plain_http::options(), heard: Heard::default() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

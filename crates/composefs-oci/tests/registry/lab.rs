@@ -1,6 +1,6 @@
 //! A registry in this process, how to get at it, and repositories to pull into.
 
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{path::Path, sync::Mutex};
 
 use composefs::{
     digest::Algorithm,
@@ -15,7 +15,7 @@ use composefs_oci::{
     reference::{Reference, RegistryReference},
     transport::{
         Source, SourceOptions, open,
-        registry::{Registry, RegistryOptions, fault::Fault, retry::RetryOptions},
+        registry::{Registry, RegistryOptions, fault::Fault},
     },
 };
 use composefs_testkit::{
@@ -24,6 +24,11 @@ use composefs_testkit::{
 };
 use rustix::fs::CWD;
 use tempfile::TempDir;
+
+#[path = "../lab/plain_http.rs"]
+mod plain_http;
+
+pub(crate) use plain_http::options;
 
 pub(crate) use composefs_testkit::{chain, images::layer_of_noise as layer};
 
@@ -42,14 +47,6 @@ impl Observer for Heard {
     fn event(&self, event: &Event<'_>) {
         self.0.lock().unwrap().push(format!("{event:?}"));
     }
-}
-
-/// Tries again at once, and takes plain HTTP.
-pub(crate) fn options() -> RegistryOptions {
-    let moment = Duration::from_millis(1);
-    RegistryOptions::default()
-        .retries(RetryOptions::default().pauses(moment, moment).longest_asked(moment))
-        .tls_verify(Some(false))
 }
 
 pub(crate) fn with_login(user: &str, password: &str) -> RegistryOptions {

@@ -61,6 +61,24 @@ impl Repository {
         let Some(directory) = self.notes_directory(of)? else { return Ok(false) };
         publish::remove(directory, name).map_err(Error::io(Step::Unlink, self.note_path(of, name)))
     }
+
+    /// Removes the notes whose names are not wanted any more; returns how many.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what `is_wanted` gives.
+    pub fn prune_notes<E: From<Error>>(
+        &self,
+        of: &str,
+        mut is_wanted: impl FnMut(&str) -> Result<bool, E>,
+    ) -> Result<usize, E> {
+        let mut pruned = 0_usize;
+        for name in self.notes(of)? {
+            if !is_wanted(&name)? && self.remove_note(of, &name)? {
+                pruned = pruned.saturating_add(1);
+            }
+        }
+        Ok(pruned)
+    }
 }
 
 impl Writer {

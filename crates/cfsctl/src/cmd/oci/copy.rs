@@ -2,7 +2,7 @@
 
 mod between;
 
-use std::{io::Write as _, path::PathBuf, sync::Arc};
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -166,6 +166,11 @@ fn print(copied: &Copied) -> anyhow::Result<()> {
     for artifact in &copied.artifacts {
         writeln!(out, "artifact {artifact}")?;
     }
+    write_blobs(&mut out, copied)
+}
+
+/// Says how many blobs went over.
+pub(super) fn write_blobs(out: &mut impl Write, copied: &Copied) -> anyhow::Result<()> {
     writeln!(
         out,
         "blobs    {} copied + {} already present; {} sent",

@@ -15,7 +15,7 @@ use composefs_oci::{
 };
 use serde::Serialize;
 
-use super::{artifact_args::ArtifactArgs, registry_args::RegistryArgs};
+use super::{artifact_args::ArtifactArgs, copy::write_blobs, registry_args::RegistryArgs};
 use crate::{
     app::App,
     complete,
@@ -262,12 +262,5 @@ fn print(pushed: &Pushed) -> anyhow::Result<()> {
             writeln!(out, "config   {}", image.config)?;
         }
     }
-    writeln!(
-        out,
-        "blobs    {} copied + {} already present; {} sent",
-        copied.blobs,
-        copied.present,
-        ui::size::human(copied.bytes)
-    )?;
-    Ok(())
+    write_blobs(&mut out, copied)
 }
